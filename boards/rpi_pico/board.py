@@ -1,0 +1,318 @@
+"""The Raspberry Pi Pico: its pins, and the seams through which the controller meets them.
+
+What is called in each tick allocates nothing (tests/pico measures it on the emulated chip). wiring.md shows
+what is connected where and what the hardware outside the chip does.
+
+The official image and the project's own run this file alike; it needs MicroPython 1.25 or newer on RP2040.
+"""
+
+import rf_pins  # first: the RF pins are low from here on
+
+# isort: split
+import select
+import sys
+import time
+
+import machine
+import micropython
+import rp2
+from machine import ADC, PWM, SPI, WDT, Pin, mem16, mem32
+from micropython import const
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rp2.asm_pio import jmp, label, mov, not_y, osr, pins, pull, set, status, wrap, wrap_target, x, x_dec, y
+    from rp2.asm_pio import isr as isr
+
+NAME = "rpi_pico"
+
+SPI_Hz = const(5_000_000)  # the MAX31856's limit
+SPI_SCK = const(18)
+SPI_MOSI = const(19)
+SPI_MISO = const(16)
+SPI_CS = (17, 20, 21, 22)
+ADC_GPIO = (26, 27, 28)  # RF voltage, RF current, spare
+ENABLE_READBACK = const(6)
+INPUTS = (7, 8)  # interlock, foot-switch: high is closed, pressed; a broken wire is low
+LED = const(25)
+
+INTERLOCK = const(0)
+FOOTSWITCH = const(1)
+
+DRIVE_Hz = const(20_000)
+
+RESET_POWER = const(0)
+RESET_WATCHDOG = const(1)
+RESET_SOFTWARE = const(2)
+
+# RP2040 registers. Assembled as numbers, so that no look-up can allocate or fail on the way to safe.
+_SIO_GPIO_IN = const(0xD0000004)
+_SIO_OUT_CLR = const(0xD0000018)
+_SIO_OE_SET = const(0xD0000024)
+_ENABLE_STATUS = const(0x40014000 + 8 * 2)
+_ENABLE_CTRL = const(0x40014004 + 8 * 2)
+_DRIVE_STATUS = const(0x40014000 + 8 * 3)
+_DRIVE_CTRL = const(0x40014004 + 8 * 3)
+_FUNCTION_PWM = const(4)
+_FUNCTION_SIO = const(5)
+_FUNCTION_PIO0 = const(6)
+_RF_PINS = const(1 << 2 | 1 << 3)
+_ENABLE_BIT = const(1 << 2)
+_PAD_LEVEL_AND_OE = const(1 << 9 | 1 << 13)
+_PAD_OE = const(1 << 13)
+_FUNCTION_MASK = const(0x1F)
+
+_PIO0_SM0_EXECCTRL = const(0x502000CC)
+_STATUS_IS_TX_EMPTY = const(0x1F)  # STATUS_SEL and STATUS_N
+_TX_LEVEL_BELOW_1 = const(0x01)
+
+_CDC_IN_BUFFER_CONTROL = const(0x50100090)  # endpoint 2 IN
+_BUFFER_AVAILABLE = const(1 << 10)
+_CDC_FIFO_bytes = const(256)
+
+_WATCHDOG_CTRL_CLEAR = const(0x40058000 + 0x3000)
+_WATCHDOG_ENABLE = const(1 << 30)
+_WATCHDOG_REASON = const(0x40058008)
+_WATCHDOG_SCRATCH0 = const(0x4005800C)
+_PHASE_MARK = const(0x2B700000)  # says that the low byte of the scratch register is a phase
+
+# The dead-man: a fed word buys this much of a square wave, counted by the state machine alone.
+_PIO_Hz = const(100_000)
+_PERIOD_cycles = const(20)
+_PERIODS_PER_FEED = const(78)
+DEADMAN_HOLD_us = _PERIODS_PER_FEED * _PERIOD_cycles * 1_000_000 // _PIO_Hz  # 15 600
+DEADMAN_TOGGLE_Hz = _PIO_Hz // _PERIOD_cycles  # 5000
+
+_PULL_NOBLOCK = const(0x8080)
+_MOV_ISR_OSR = const(0xA0C7)
+_SET_PINS_0 = const(0xE000)
+_SET_PINDIRS_1 = const(0xE081)
+
+
+@rp2.asm_pio(set_init=rp2.PIO.OUT_LOW)
+def _deadman():
+    """Toggle for a counted number of periods per fed word, then rest low until the next word.
+
+    ISR holds the count. A word that arrives meanwhile starts the count anew, so that what is left to run never
+    adds up: the wave ends one hold time after the last word, whatever the CPU does.
+    """
+    wrap_target()
+    label("rest")
+    pull(block)  # noqa: F821
+    mov(x, isr)
+    label("again")
+    set(pins, 1)[9]
+    set(pins, 0)[6]
+    mov(y, status)
+    jmp(not_y, "rest")
+    jmp(x_dec, "again")
+    wrap()
+
+
+def _rf_pins_low():
+    """Both RF pins low, whatever function they had: straight line, no jump at which Ctrl-C could break in."""
+    mem32[_SIO_OUT_CLR] = _RF_PINS
+    mem32[_SIO_OE_SET] = _RF_PINS
+    mem32[_ENABLE_CTRL] = _FUNCTION_SIO
+    mem32[_DRIVE_CTRL] = _FUNCTION_SIO
+
+
+def rf_pins_are_low():
+    """Whether both RF pins are seen driven low by plain GPIO, at the pads too."""
+    return (
+        mem32[_ENABLE_CTRL] & _FUNCTION_MASK == _FUNCTION_SIO
+        and mem32[_DRIVE_CTRL] & _FUNCTION_MASK == _FUNCTION_SIO
+        and mem32[_ENABLE_STATUS] & _PAD_LEVEL_AND_OE == _PAD_OE
+        and mem32[_DRIVE_STATUS] & _PAD_LEVEL_AND_OE == _PAD_OE
+        and mem32[_SIO_GPIO_IN] & _RF_PINS == 0
+    )
+
+
+class Board:
+    """One Pico. Make one; making another takes the same hardware anew and leaves RF off."""
+
+    name = NAME
+
+    def __init__(self):
+        """Claim the hardware, RF off, watchdog stopped."""
+        _rf_pins_low()
+        self.watchdog_stop()
+        self._last_phase = _read_phase()
+        self._reset_cause = _read_reset_cause()
+        self.interrupted = False
+        self._feeding = False
+        self._wdt = None
+        self._spi = SPI(
+            0,
+            baudrate=SPI_Hz,
+            polarity=0,
+            phase=1,
+            sck=Pin(SPI_SCK),
+            mosi=Pin(SPI_MOSI),
+            miso=Pin(SPI_MISO, pull=Pin.PULL_DOWN),  # no chip there reads as zeros, which no converter sends
+        )
+        self._cs = [Pin(number, Pin.OUT, value=1) for number in SPI_CS]
+        self._adc = [ADC(Pin(number)) for number in ADC_GPIO]
+        self._inputs = [Pin(number, Pin.IN, Pin.PULL_DOWN) for number in INPUTS]
+        self._readback = Pin(ENABLE_READBACK, Pin.IN, Pin.PULL_DOWN)
+        self._led = Pin(LED, Pin.OUT, value=0)
+        self._drive = PWM(Pin(rf_pins.DRIVE), freq=DRIVE_Hz, duty_u16=0)
+        self._deadman = rp2.StateMachine(0, _deadman, freq=_PIO_Hz, set_base=Pin(rf_pins.ENABLE))
+        _rf_pins_low()  # PWM and StateMachine took the pins
+        mem32[_PIO0_SM0_EXECCTRL] = mem32[_PIO0_SM0_EXECCTRL] & ~_STATUS_IS_TX_EMPTY | _TX_LEVEL_BELOW_1
+        self._stdin = sys.stdin.buffer
+        self._stdout = sys.stdout.buffer
+        self._poll = select.poll()
+        self._poll.register(sys.stdin, select.POLLIN)
+        self._byte = bytearray(1)
+        self.ticks_us = time.ticks_us
+
+    # Converters and inputs
+
+    def spi_transfer(self, cs_index, buf):
+        """Exchange `buf` in place, full duplex, SPI mode 1, with the chip at chip select 0..3."""
+        cs = self._cs[cs_index]
+        cs(0)
+        self._spi.write_readinto(buf, buf)
+        cs(1)
+
+    def read_adc(self, channel):
+        """Return channel 0 (RF voltage), 1 (RF current) or 2 (spare) in 0..65535."""
+        return self._adc[channel].read_u16()
+
+    def read_input(self, index):
+        """Return 1 if the interlock (0) is closed or the foot-switch (1) pressed, else 0."""
+        return self._inputs[index]()
+
+    def read_enable(self):
+        """Return 1 if the RF stage is enabled, as read back behind the charge pump, else 0."""
+        return self._readback()
+
+    def set_led(self, on):
+        """Light the board's LED or not."""
+        self._led(on)
+
+    # RF
+
+    def rf_connect(self):
+        """Give the RF pins to the dead-man and to the PWM, both at rest: still no RF, until `feed` and `set_duty`."""
+        deadman = self._deadman
+        self._drive.duty_u16(0)
+        deadman.active(0)
+        while deadman.tx_fifo():
+            deadman.exec(_PULL_NOBLOCK)
+        deadman.restart()
+        deadman.exec(_SET_PINS_0)
+        deadman.exec(_SET_PINDIRS_1)
+        deadman.put(_PERIODS_PER_FEED - 1)
+        deadman.exec(_PULL_NOBLOCK)
+        deadman.exec(_MOV_ISR_OSR)
+        mem32[_ENABLE_CTRL] = _FUNCTION_PIO0
+        mem32[_DRIVE_CTRL] = _FUNCTION_PWM
+        deadman.active(1)
+        self._feeding = True
+
+    def feed(self):
+        """Keep the enable output toggling for DEADMAN_HOLD_us more. False if the dead-man did not take it: a fault.
+
+        A healthy dead-man takes a word within one period (200 µs), so feed no faster than that.
+        """
+        if not self._feeding or self._deadman.tx_fifo():
+            return False
+        self._deadman.put(0)
+        return True
+
+    def set_duty(self, duty_u16):
+        """Set the RF stage's drive, 0..65535."""
+        self._drive.duty_u16(duty_u16)
+
+    def enable_low(self):
+        """Take the enable pin from the dead-man and hold it low. `rf_connect` gives it back."""
+        mem32[_SIO_OUT_CLR] = _ENABLE_BIT
+        mem32[_SIO_OE_SET] = _ENABLE_BIT
+        mem32[_ENABLE_CTRL] = _FUNCTION_SIO
+        self._feeding = False
+        self._deadman.active(0)
+
+    def safe_off(self):
+        """RF off: enable first, then drive. Return True if both pins were then seen low. For every way out.
+
+        Ctrl-C is held off meanwhile; one that was already on its way is swallowed and sets `interrupted`.
+        """
+        _rf_pins_low()
+        micropython.kbd_intr(-1)
+        try:
+            verified = self._finish_off()
+        except KeyboardInterrupt:  # it was pending; with kbd_intr(-1) there can be no second one
+            self.interrupted = True
+            verified = self._finish_off()
+        micropython.kbd_intr(3)
+        return verified
+
+    def _finish_off(self):
+        self._feeding = False
+        self._deadman.active(0)
+        self._drive.duty_u16(0)
+        _rf_pins_low()
+        return rf_pins_are_low()
+
+    # The link
+
+    def link_ready(self):
+        """Whether nothing is on its way to the host, so that a frame goes out whole and at once."""
+        return mem16[_CDC_IN_BUFFER_CONTROL] & _BUFFER_AVAILABLE == 0
+
+    def link_write(self, buf, n):
+        """Write the first `n` (1..256) bytes of `buf` whole and return True, or nothing and return False. Never blocks."""
+        if n > _CDC_FIFO_bytes or mem16[_CDC_IN_BUFFER_CONTROL] & _BUFFER_AVAILABLE:
+            return False
+        self._stdout.write(buf, n)
+        return True
+
+    def link_read(self):
+        """Return the next byte from the host, or -1 if there is none. Never blocks."""
+        for _ in self._poll.ipoll(0):
+            self._stdin.readinto(self._byte)
+            return self._byte[0]
+        return -1
+
+    # Watchdog and identity
+
+    def watchdog_start(self, timeout_ms):
+        """Reset the chip unless fed within 1..8388 ms, from now on."""
+        self._wdt = WDT(timeout=timeout_ms)
+
+    def watchdog_feed(self):
+        """Put the watchdog's reset off."""
+        self._wdt.feed()
+
+    def watchdog_stop(self):
+        """Stop the watchdog: only once RF is verified off. The API has no way to do so; the register has."""
+        mem32[_WATCHDOG_CTRL_CLEAR] = _WATCHDOG_ENABLE
+
+    def reset_cause(self):
+        """Return why the chip last started: RESET_POWER (or the RUN pin), RESET_WATCHDOG or RESET_SOFTWARE."""
+        return self._reset_cause
+
+    def set_phase(self, phase):
+        """Leave a number, 0..255, that survives a reset by watchdog or software."""
+        mem32[_WATCHDOG_SCRATCH0] = _PHASE_MARK | phase & 0xFF
+
+    def last_phase(self):
+        """Return the number that was left before this start, or -1 after power-on."""
+        return self._last_phase
+
+    def unique_id(self):
+        """Return the flash chip's serial number, 8 bytes."""
+        return machine.unique_id()
+
+
+def _read_phase():
+    # A register of 32 bits; what is not a phase may be a large int, which is why this runs once, at the start.
+    left = mem32[_WATCHDOG_SCRATCH0]
+    return left & 0xFF if left & ~0xFF == _PHASE_MARK else -1
+
+
+def _read_reset_cause():
+    # machine.reset_cause() does not tell a time-out from machine.reset().
+    return mem32[_WATCHDOG_REASON] & 3

@@ -1,0 +1,11 @@
+// Board definition: a Raspberry Pi Pico carrying the RF ablation probe controller.
+#define MICROPY_HW_BOARD_NAME                   "rfprobe on Raspberry Pi Pico"
+
+// The same split as the official Pico image, so that changing images keeps the file system.
+#define MICROPY_HW_FLASH_STORAGE_BYTES          (1408 * 1024)
+
+// The RF pins are forced low before Python exists and again on each soft reset. boot.py and the
+// toggling enable do not count on it: the official MicroPython image has no such hook.
+void rfprobe_rf_pins_low(void);
+#define MICROPY_BOARD_STARTUP()                 rfprobe_rf_pins_low()
+#define MICROPY_BOARD_START_SOFT_RESET()        rfprobe_rf_pins_low()

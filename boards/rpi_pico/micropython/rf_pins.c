@@ -1,0 +1,23 @@
+// Holds the RF pins low where no Python runs: before the file system is mounted (it may be being
+// formatted, which takes seconds) and at the start of a soft reset, which by itself leaves a pin
+// in its PIO or PWM function at whatever level it had.
+//
+// Only GPIO registers are touched. PIO and PWM keep running behind their pins; the port stops
+// them a moment later.
+
+#include "hardware/gpio.h"
+
+#define RFPROBE_ENABLE_GPIO (2)
+#define RFPROBE_DRIVE_GPIO (3)
+
+static void drive_low(uint gpio) {
+    // Level and direction first, the function last: the pad goes from what it was straight to low.
+    gpio_put(gpio, false);
+    gpio_set_dir(gpio, GPIO_OUT);
+    gpio_set_function(gpio, GPIO_FUNC_SIO);
+}
+
+void rfprobe_rf_pins_low(void) {
+    drive_low(RFPROBE_ENABLE_GPIO);
+    drive_low(RFPROBE_DRIVE_GPIO);
+}

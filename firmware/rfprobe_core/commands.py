@@ -1,0 +1,239 @@
+"""What a host may ask: who owns the session, what may be said in which state, and the ack it gets.
+
+A retried id gets the ack it got the first time and changes nothing. STOP is not here to be judged: it is done.
+"""
+
+from array import array
+
+from rfprobe_core import plan, protocol
+from rfprobe_core.lines import KEY_BY_HASH, LINE, STOP, VERB_BY_HASH, LineParser
+from rfprobe_core.protocol import (
+    ACK_BAD_VALUE,
+    ACK_CONTRADICTION,
+    ACK_CRC,
+    ACK_NOT_OWNER,
+    ACK_OK,
+    ACK_SYNTAX,
+    ACK_UNKNOWN_KEY,
+    ACK_UNKNOWN_VERB,
+    ACK_WRONG_DIGEST,
+    ACK_WRONG_STATE,
+    NO_KEY,
+    TICK_MS,
+    VERBS,
+)
+
+LEASE_TICKS = 100
+REMEMBERED = 8
+_UNKNOWN = 255
+_NONCE_MASK = 0xFFFFF
+
+
+class Commands:
+    """`take` each byte; `slow` is a verb that waits for the slack between ticks (it may allocate)."""
+
+    def __init__(self, nonce_seed):
+        self.lines_refused = 0
+        self.slow_verb = -1
+        self.nonce = nonce_seed & _NONCE_MASK
+        self.owned = False
+        self._lease_tick = 0
+        self._slow_id = 0
+        self._parser = LineParser()
+        self._ids = array("i", [-1] * REMEMBERED)
+        self._acks = array("i", [0] * (REMEMBERED * 5))
+        self._next = 0
+        self._key = NO_KEY
+        self._value = 0
+        self._value2 = 0
+
+    def lease_age_ticks(self, tick):
+        return (tick - self._lease_tick) & protocol.U32_MAX if self.owned else LEASE_TICKS + 1
+
+    def lease_left_ms(self, tick):
+        left = LEASE_TICKS - self.lease_age_ticks(tick)
+        return left * TICK_MS if left > 0 else 0
+
+    def _forget(self):
+        """Another host may count its ids from where this one did."""
+        for slot in range(REMEMBERED):
+            self._ids[slot] = -1
+
+    def check_lease(self, c):
+        """At rest, a lease that has run out ends the ownership; the old nonce is worth nothing from then on."""
+        if self.owned and c.sequence.at_rest() and self.lease_age_ticks(c.tick_count) > LEASE_TICKS:
+            self.owned = False
+            self._forget()
+            self.nonce = (self.nonce * 997 + 12_345) & _NONCE_MASK  # < 2^20 · 2^10
+
+    def take(self, c, byte):
+        """One byte from the host, for controller `c`."""
+        heard = self._parser.push(byte)
+        if heard == STOP:
+            c.stop()
+            self._ack(c, 0, protocol.VERB_STOP, ACK_OK)
+        elif heard == LINE:
+            self._line(c)
+
+    def _line(self, c):
+        parser = self._parser
+        at = 1 if parser.words > 0 and parser.numeric[0] else 0
+        command_id = parser.numbers[0] if at else 0
+        self._key = NO_KEY
+        self._value = 0
+        self._value2 = 0
+        if parser.broken or parser.words <= at or command_id < 0:
+            self._refuse(c, 0, _UNKNOWN, ACK_SYNTAX)
+            return
+        verb = VERB_BY_HASH.get(parser.hashes[at], -1)
+        if parser.crc_given and not parser.crc_right:
+            self._refuse(c, command_id, _UNKNOWN, ACK_CRC)
+        elif verb < 0 or parser.numeric[at]:
+            self._refuse(c, command_id, _UNKNOWN, ACK_UNKNOWN_VERB)
+        elif VERBS[verb][1] and not (parser.crc_given and at):
+            self._refuse(c, command_id, verb, ACK_CRC)
+        elif parser.words - at - 1 != VERBS[verb][2]:
+            self._refuse(c, command_id, verb, ACK_SYNTAX)
+        elif not (VERBS[verb][1] and self._repeat(c, command_id, verb)):
+            self._do(c, command_id, verb, at + 1)
+
+    def _repeat(self, c, command_id, verb):
+        """An id that was answered before gets the same answer again."""
+        acks = self._acks
+        for slot in range(REMEMBERED):
+            at = slot * 5
+            if self._ids[slot] == command_id and acks[at] == verb:
+                c.reporter.ack(
+                    c.sequence.state,
+                    c.tick_count,
+                    command_id,
+                    acks[at],
+                    acks[at + 1],
+                    acks[at + 2],
+                    acks[at + 3],
+                    acks[at + 4],
+                )
+                return True
+        return self.slow_verb >= 0 and self._slow_id == command_id
+
+    def _do(self, c, command_id, verb, at):
+        if verb == protocol.VERB_HELLO or verb == protocol.VERB_CONFIGURE:
+            if verb == protocol.VERB_CONFIGURE and not self._may_change(c):
+                self._refuse(c, command_id, verb, ACK_WRONG_STATE if self.owned else ACK_NOT_OWNER)
+                return
+            self.slow_verb = verb
+            self._slow_id = command_id
+            return
+        code = self._act(c, verb, at)
+        if code == ACK_OK:
+            self._ack(c, command_id, verb, code)
+        else:
+            self._refuse(c, command_id, verb, code)
+
+    def _act(self, c, verb, at):
+        if verb == protocol.VERB_LEASE:
+            return self._lease(c, self._parser.numbers[at])
+        if verb == protocol.VERB_STATUS:
+            self._value = c.sequence.state
+            self._value2 = c.sequence.cause
+            return ACK_OK
+        if verb == protocol.VERB_GET or verb == protocol.VERB_SET:
+            return self._parameter(c, verb, at)
+        if verb == protocol.VERB_STOP:
+            c.stop()
+            return ACK_OK
+        if not self.owned:
+            return ACK_NOT_OWNER
+        if verb == protocol.VERB_ACKNOWLEDGE:
+            return c.acknowledge()
+        return self._heat(c, verb, at)
+
+    def _heat(self, c, verb, at):
+        """ARM and START, the two steps towards heat; each must quote the nonce."""
+        numbers = self._parser.numbers
+        if verb == protocol.VERB_ARM:
+            if numbers[at + 1] != self.nonce:
+                return ACK_NOT_OWNER
+            if numbers[at] != c.digest:
+                return ACK_WRONG_DIGEST
+            self._value = protocol.TICK_MS * 3_000
+            return c.arm()
+        if numbers[at] != self.nonce:
+            return ACK_NOT_OWNER
+        return c.start()
+
+    def _lease(self, c, nonce):
+        if nonce != self.nonce:
+            return ACK_NOT_OWNER
+        self.owned = True
+        self._lease_tick = c.tick_count
+        self._value2 = LEASE_TICKS * TICK_MS
+        return ACK_OK
+
+    def _may_change(self, c):
+        return self.owned and c.sequence.state == protocol.IDLE
+
+    def _parameter(self, c, verb, at):
+        key = KEY_BY_HASH.get(self._parser.hashes[at], -1)
+        if key < 0:
+            return ACK_UNKNOWN_KEY
+        self._key = key
+        if verb == protocol.VERB_SET:
+            if not self.owned:
+                return ACK_NOT_OWNER
+            if not self._may_change(c):
+                return ACK_WRONG_STATE
+            value = self._parser.numbers[at + 1]
+            if not self._parser.numeric[at + 1] or not plan.in_range(key, value):
+                return ACK_BAD_VALUE
+            c.set_parameter(key, value)
+        self._value = c.values[key]
+        return ACK_OK
+
+    def do_slow(self, c):
+        """HELLO or CONFIGURE, between ticks. HELLO waits until no run is armed or under way."""
+        verb = self.slow_verb
+        self._key = NO_KEY
+        self._value = 0
+        self._value2 = 0
+        if verb < 0 or not c.sequence.at_rest():
+            return
+        self.slow_verb = -1
+        if verb == protocol.VERB_HELLO:
+            c.say_hello()
+            return
+        self._value = c.configure()
+        code = ACK_OK
+        if self._value < 0:
+            self._value = -1 - self._value
+            code = ACK_CONTRADICTION
+        self._ack(c, self._slow_id, verb, code)
+
+    def _ack(self, c, command_id, verb, code):
+        if VERBS[verb][1] and verb != protocol.VERB_LEASE:  # a lease may be renewed twice
+            at = self._next * 5
+            acks = self._acks
+            self._ids[self._next] = command_id
+            acks[at] = verb
+            acks[at + 1] = code
+            acks[at + 2] = self._key
+            acks[at + 3] = self._value
+            acks[at + 4] = self._value2
+            self._next = self._next + 1 if self._next + 1 < REMEMBERED else 0
+        c.reporter.ack(
+            c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2
+        )
+
+    def _refuse(self, c, command_id, verb, code):
+        if self.lines_refused < 0xFFFF:
+            self.lines_refused += 1
+        # a line that is no command is only counted: noise must not fill the link with acks
+        if code == ACK_SYNTAX and verb == _UNKNOWN:
+            return
+        c.reporter.ack(
+            c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2
+        )
+
+    def lost(self):
+        """The port is gone: half a line is worth nothing."""
+        self._parser.drop()

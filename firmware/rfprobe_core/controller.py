@@ -1,0 +1,545 @@
+"""The controller: what a tick does, in order. Everything it needs is handed in.
+
+sense → judge → decide → act → report. Each tick is 10 ms; nothing in it blocks, allocates or is left to chance.
+Slow things (HELLO, CONFIGURE) wait for `rest`, between ticks and with RF off.
+"""
+
+import sys
+
+from rfprobe_core import plan, protocol, safety, thermometry
+from rfprobe_core.commands import LEASE_TICKS, Commands
+from rfprobe_core.meter import TickMeter
+from rfprobe_core.pid import TemperatureLoop
+from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
+from rfprobe_core.power import PowerLoop
+from rfprobe_core.kernels import EMITTER
+from rfprobe_core.protocol import CAUSE, NO_ROW, RAMP, TICK_MS, U32_MAX
+from rfprobe_core.reporter import Reporter
+from rfprobe_core.safety import BIAS, POLL_START, ROW, VALUE_START, LimitTable
+from rfprobe_core.sequence import Sequence
+from rfprobe_core.setpoint import SetpointRamp
+from rfprobe_core.thermometry import AGE_MAX, REPEAT, Thermocouple
+from rfprobe_core.version import VERSION
+
+HEALTH_TICKS = 100
+DOSE_TICKS = 50
+NEAR_TARGET_MC = 500  # the hold begins when the tissue, not only the set-point, is there
+FRESH_ENOUGH_TICKS = 50
+GUARD_START_LOW_MC = 10_000
+GUARD_START_HIGH_MC = 40_000
+ON_SETTLED_TICKS = 10  # after enabling, before impedance is believed
+OFF_SETTLED_TICKS = 3  # after disabling, before what is sensed counts as RF
+LATE_MAX_US = 1_000_000
+
+INTERLOCK = 0
+FOOTSWITCH = 1
+
+_EVERY_TICK_ROWS = len(safety.EVERY_TICK)
+_RF_WHILE_DISABLED = ROW["rf_while_disabled"]
+_ENABLE_STUCK_HIGH = ROW["enable_stuck_high"]
+_ENABLE_STUCK_LOW = ROW["enable_stuck_low"]
+_INTERLOCK_OPEN = ROW["interlock_open"]
+_LEASE_AGE = ROW["lease_age"]
+_DEADMAN_REFUSED = ROW["deadman_refused"]
+_OVER_VOLTAGE = ROW["over_voltage"]
+_OVER_CURRENT = ROW["over_current"]
+_OVER_POWER = ROW["over_power"]
+_IMPEDANCE_LOW = ROW["impedance_low"]
+_IMPEDANCE_HIGH = ROW["impedance_high"]
+_STAGE_GAIN = ROW["stage_gain"]
+_TICK_LATE = ROW["tick_late"]
+_TICKS_MISSED = ROW["ticks_missed"]
+_HEAP_FREE = ROW["heap_free"]
+_TC0_AGE = ROW["tc0_age"]
+
+
+def _python():
+    """The interpreter and its version, for HELLO: `micropython 1.25.0`."""
+    return "%s %d.%d.%d" % ((sys.implementation.name,) + tuple(sys.implementation.version[:3]))
+
+
+class Controller:
+    """`board` has inputs and the link, `sense` and `stage` the RF, `chips` a converter for each place."""
+
+    def __init__(self, board, sense, stage, chips, first_tick=0):
+        self.board = board
+        self.sense = sense
+        self.stage = stage
+        self.chips = chips
+        self.values = plan.default_values()
+        self.thermocouples = tuple([Thermocouple() for _ in range(THERMOCOUPLES)])
+        self.power = PowerLoop()
+        self.loop = TemperatureLoop()
+        self.ramp = SetpointRamp()
+        self.limits = LimitTable()
+        self.sequence = Sequence()
+        self.reporter = Reporter()
+        self.meter = TickMeter()
+        self.commands = Commands(board.nonce_seed())
+        self.tick_count = first_tick & U32_MAX
+        self.digest = -1  # no CONFIGURE yet: nothing can quote it
+        self.demand_mW = 0
+        self.faults = 0
+        self.heap_free_bytes = safety.HIGHEST  # not measured
+        self._elapsed = 1
+        self._late_us = 0
+        self._polled = -1  # the place whose chip was polled in this tick
+        self._believed = False
+        self._config_place = 0
+        self._fitted = 0
+        self._control = self.thermocouples[0]
+        self._control_place = 0
+        self._since_control_ticks = 0
+        self._off_ticks = 0
+        self._missed = 0
+        self._footswitch_up_ticks = 0
+        self._tripped = -1
+        self._stop_asked = False
+        self._ceiling_mW = 0
+        self._target_mC = 0
+        self._max_energy_mJ = 0
+        self._telemetry_ticks = 5
+        self._poll_ticks = 10
+        self._limited = False
+        self._take_values()
+
+    # ---- the tick -------------------------------------------------------------------------------------------
+
+    def tick(self, elapsed, late_us):
+        """One tick: `elapsed` periods after the last (1, or more when some were missed), `late_us` after it was due."""
+        self._elapsed = elapsed if elapsed < 100 else 100
+        self._late_us = late_us
+        self.tick_count = (self.tick_count + elapsed) & U32_MAX
+        self._sense()
+        self._judge()
+        self._decide()
+        self._act()
+        self._report()
+
+    def _sense(self):
+        """Read what is due: RF voltage and current, at most one thermocouple chip, the inputs' ages."""
+        self.sense.read()
+        self.power.measure(self.sense.voltage_mV, self.sense.current_uA, self._elapsed, self._max_energy_mJ)
+        self._polled = -1
+        self._believed = False
+        phase = self.tick_count % self._poll_ticks
+        place = phase >> 1
+        if place >= self._fitted:
+            return
+        if phase & 1 == 0:
+            self._poll(place)
+        elif place == self._config_place:
+            self._check_config(place)
+
+    def _poll(self, place):
+        chip = self.chips[place]
+        thermocouple = self.thermocouples[place]
+        status = thermocouple.status
+        if status != thermometry.CONFIG_LOST:
+            status = thermocouple.take(chip.poll(), chip.temperature_mC, self._poll_ticks * TICK_MS, self.tick_count)
+            if status == thermometry.JUMP:
+                chip.question()
+        self._polled = place
+        self._believed = status <= REPEAT
+
+    def _check_config(self, place):
+        """A chip that has lost its configuration may still send plausible words: it is not believed again."""
+        self._config_place = place + 1 if place + 1 < self._fitted else 0
+        if not self.chips[place].holds_config():
+            self.thermocouples[place].status = thermometry.CONFIG_LOST
+
+    def _judge(self):
+        """Fill in the limit table and judge what is due; the first row that trips stands until it is acted on."""
+        state = self.sequence.state
+        self._fill_every_tick()
+        tripped = self.limits.judge(0, _EVERY_TICK_ROWS, state)
+        if tripped < 0 and self._polled >= 0:
+            tripped = self._judge_thermocouple(self._polled, state)
+        self._tripped = tripped
+
+    def _fill_every_tick(self):
+        """Each value is within ±2^29 where it comes from, or is limited here."""
+        table = self.limits.table
+        power = self.power
+        tick = self.tick_count
+        on = self.stage.enabled
+        high = self.stage.enable_reads_high()
+        self._off_ticks = 0 if on else min(self._off_ticks + 1, OFF_SETTLED_TICKS)
+        leak = self.sense.permille() if self._off_ticks >= OFF_SETTLED_TICKS else 0
+        settled = self.sequence.rf_on_ticks >= ON_SETTLED_TICKS
+        lease_age = self.commands.lease_age_ticks(tick)
+        table[_RF_WHILE_DISABLED] = BIAS + leak
+        table[_ENABLE_STUCK_HIGH] = BIAS + (1 if high and not on else 0)
+        table[_ENABLE_STUCK_LOW] = BIAS + (1 if on and not high else 0)
+        table[_INTERLOCK_OPEN] = BIAS + (0 if self.board.read_input(INTERLOCK) else 1)
+        table[_LEASE_AGE] = BIAS + (lease_age if lease_age < AGE_MAX else AGE_MAX) * TICK_MS
+        table[_DEADMAN_REFUSED] = BIAS + self.stage.feeds_refused
+        table[_OVER_VOLTAGE] = BIAS + power.voltage_mV
+        table[_OVER_CURRENT] = BIAS + power.current_uA
+        table[_OVER_POWER] = BIAS + power.power_mW
+        table[_IMPEDANCE_LOW] = BIAS + (self._impedance_low_mohm() if settled else safety.HIGHEST)
+        table[_IMPEDANCE_HIGH] = BIAS + (power.impedance_mohm if settled else 0)
+        table[_STAGE_GAIN] = BIAS + power.gain
+        table[_TICK_LATE] = BIAS + (self._late_us if self._late_us < LATE_MAX_US else LATE_MAX_US)
+        table[_TICKS_MISSED] = BIAS + self._count_missed()
+        table[_HEAP_FREE] = BIAS + self.heap_free_bytes
+        for place in range(self._fitted):
+            table[_TC0_AGE + place] = BIAS + self.thermocouples[place].age_ticks(tick) * TICK_MS
+
+    def _impedance_low_mohm(self):
+        """Only a measured impedance can be too low; the bound used for want of current cannot."""
+        return self.power.impedance_mohm if self.power.impedance_known else safety.HIGHEST
+
+    def _count_missed(self):
+        """Missed ticks, forgotten at one a second: now and then is bad luck, often is a fault."""
+        if self._elapsed > 1:
+            self._missed = min(self._missed + self._elapsed - 1, 1000)
+        elif self._missed and self.tick_count % 100 == 0:
+            self._missed -= 1
+        return self._missed
+
+    def _judge_thermocouple(self, place, state):
+        limits = self.limits
+        table = limits.table
+        thermocouple = self.thermocouples[place]
+        row = POLL_START[place]
+        table[row + safety.STATUS] = BIAS + thermocouple.status
+        table[row + safety.COLD_JUNCTION_ROW] = BIAS + self.chips[place].cold_junction_mC
+        tripped = limits.judge(row, VALUE_START[place], state)
+        if tripped >= 0 or not self._believed:
+            return tripped
+        row = VALUE_START[place]
+        temperature = thermocouple.temperature_mC
+        # after the jump filter |slope| < 2^24: six seconds of it stay within 2^27
+        ahead = temperature + safety.GUARD_LOOK_AHEAD_S * thermocouple.long_slope_mC_per_s
+        table[row + safety.OVER] = BIAS + temperature
+        table[row + safety.UNDER] = BIAS + temperature
+        table[row + safety.GUARD] = BIAS + temperature
+        table[row + safety.LOOK_AHEAD] = BIAS + ahead
+        table[row + safety.GUARD_DOSE] = BIAS + thermocouple.dose.total_ms
+        return limits.judge(row, row + len(safety.VALUE), state)
+
+    def _decide(self):
+        """What ends, what begins, how much power is wanted."""
+        sequence = self.sequence
+        if self._tripped >= 0:
+            self._trip(self._tripped)
+        elif self._stop_asked:
+            self._end_by_operator(CAUSE["operator_stop"])
+        elif self._footswitch_released():
+            self._end_by_operator(CAUSE["footswitch_released"])
+        self._stop_asked = False
+        ended = sequence.advance(self._elapsed, self.power.energy_mJ)
+        if ended:
+            completed = ended == CAUSE["hold_complete"]
+            self._finish(protocol.RESULT_COMPLETED if completed else protocol.RESULT_LIMITED, ended)
+        if sequence.energised():
+            self._run_loops()
+        else:
+            self.demand_mW = 0
+
+    def _run_loops(self):
+        """Set-point and temperature loop; the probe check comes first, at the test power."""
+        sequence = self.sequence
+        control = self._control
+        self._since_control_ticks += self._elapsed
+        if sequence.probe_check_ticks > 0:
+            self.demand_mW = self.values[INDEX["test_power_mW"]]
+            self.ramp.begin(control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
+            self.power.take_achieved_mW()
+            self._since_control_ticks = 0
+            return
+        self.ramp.advance(self._elapsed)
+        if self._polled == self._control_place and self._believed:
+            self.demand_mW = self.loop.update(
+                self.ramp.value_mC,
+                self.ramp.rate_mC_per_s,
+                control.corrected_mC,
+                min(self._since_control_ticks, 25),
+                self._ceiling_mW,
+                self.power.take_achieved_mW(),
+            )
+            self._since_control_ticks = 0
+        near = abs(control.corrected_mC - self._target_mC) <= NEAR_TARGET_MC
+        if sequence.state == RAMP and near and self.ramp.at_target():
+            sequence.hold()
+
+    def _act(self):
+        """Put it on the pins. Anything but an energised state is off."""
+        if not self.sequence.energised():
+            if self.stage.enabled or self.stage.duty:
+                self._power_down()
+            return
+        self.stage.drive(self.power.drive(self.demand_mW))
+        self.stage.feed()
+
+    def _report(self):
+        """At most one frame of each kind a tick; the link takes one if it is ready."""
+        sequence = self.sequence
+        reporter = self.reporter
+        tick = self.tick_count
+        if sequence.changed:
+            sequence.changed = False
+            self._event(protocol.EVENT_STATE, sequence.cause, NO_ROW, sequence.state, sequence.previous, tick)
+        if tick % self._telemetry_ticks == 0:
+            reporter.telemetry(self)
+        elif tick % DOSE_TICKS == 1:
+            reporter.dose(self)
+        elif tick % HEALTH_TICKS == 2:
+            reporter.health(self)
+            self.meter.begin_period()
+        reporter.pump(self.board)
+
+    # ---- endings --------------------------------------------------------------------------------------------
+
+    def _power_down(self):
+        """RF off, verified. A stage that does not read back low is the end of trust in it."""
+        self.power.release()
+        self.loop.reset()
+        if not self.stage.safe_off() and self.sequence.state != protocol.FAULT:
+            self._fault(CAUSE["safe_off_unverified"], NO_ROW, 1, 0, self.tick_count)
+
+    def _finish(self, result, cause):
+        self.sequence.finish(result, cause)
+        self._power_down()
+        self._event(protocol.EVENT_END, self.sequence.cause, NO_ROW, self.sequence.result, 0, self.tick_count)
+
+    def _fault(self, cause, row, value, limit, first_tick):
+        self.faults = min(self.faults + 1, U32_MAX)
+        result = safety.CAUSE_RESULT.get(cause, protocol.RESULT_FAULT)
+        self._event(protocol.EVENT_FAULT, cause, row, value, limit, first_tick)
+        self.sequence.finish(result, cause)
+        self._event(protocol.EVENT_END, cause, row, result, 0, self.tick_count)
+
+    def _trip(self, row):
+        """A row of the table has tripped. A fault latches: only the first is the cause."""
+        if self.sequence.state == protocol.FAULT:
+            return
+        limits = self.limits
+        value = limits.value(row)
+        period = 1 if row < _EVERY_TICK_ROWS else self._poll_ticks
+        first = self.tick_count - (limits.samples(row) - 1) * period
+        cause = safety.cause_of(row, value)
+        self.stage.off()
+        self._fault(cause, row, value, limits.limit(row), first & U32_MAX)
+        self._power_down()
+
+    def _end_by_operator(self, cause):
+        sequence = self.sequence
+        if sequence.state == protocol.COOLDOWN:
+            sequence.settle()
+        elif not sequence.at_rest():
+            self._finish(protocol.RESULT_STOPPED, cause)
+
+    def _footswitch_released(self):
+        if not self.sequence.energised() or not self.values[INDEX["footswitch_used"]]:
+            self._footswitch_up_ticks = 0
+            return False
+        pressed = self.board.read_input(FOOTSWITCH)
+        self._footswitch_up_ticks = 0 if pressed else self._footswitch_up_ticks + 1
+        return self._footswitch_up_ticks >= 2
+
+    def unexpected(self):
+        """Called on the way out of the main loop: RF off and a latched, named cause."""
+        self.stage.off()
+        if self.sequence.state != protocol.FAULT:
+            self._fault(CAUSE["unexpected_error"], NO_ROW, 0, 0, self.tick_count)
+        self._power_down()
+
+    def _event(self, code, cause, row, value, limit, first_tick):
+        self.reporter.event(
+            self.sequence.state, self.tick_count, code, cause, row, value, limit, first_tick
+        )
+
+    # ---- what a host may ask (commands.py decides whether it may) ---------------------------------------------
+
+    def listen(self, most):
+        """Take at most `most` bytes from the link; in the slack, never in the tick. Returns how many came."""
+        board = self.board
+        taken = 0
+        while taken < most:
+            byte = board.link_read()
+            if byte < 0:
+                break
+            self.commands.take(self, byte)
+            taken += 1
+        return taken
+
+    def rest(self):
+        """Slow work between ticks; nothing while a run is armed or under way."""
+        self.commands.check_lease(self)
+        if self.commands.slow_verb >= 0:
+            self.commands.do_slow(self)
+
+    def stop(self):
+        """RF off at once, whatever the state; the run is ended by the next tick."""
+        if self.stage.enabled:
+            self.stage.off()
+        self._stop_asked = True
+
+    def set_parameter(self, key, value):
+        """A value in range; whatever was configured is configured no more."""
+        self.values[key] = value
+        self.digest = -1
+
+    def configure(self):
+        """Check all values together and take them; returns their digest, or −1 − contradiction."""
+        broken = plan.contradiction(self.values)
+        if broken >= 0:
+            self.digest = -1
+            return -1 - broken
+        self._take_values()
+        type_index = INDEX["tc0_type"]
+        for place in range(self._fitted):
+            thermocouple = self.thermocouples[place]
+            thermocouple.restart()
+            if not self.chips[place].configure(self.values[type_index + place], self.values[INDEX["mains_hz"]]):
+                thermocouple.status = thermometry.CONFIG_LOST
+        self._poll_ticks = self.chips[0].poll_ticks
+        self.digest = plan.digest(self.values)
+        return self.digest
+
+    def arm(self):
+        """The first step towards heat; an ACK code. Nothing is energised yet."""
+        if self.sequence.state != protocol.IDLE:
+            return protocol.ACK_WRONG_STATE
+        if not self.board.read_input(INTERLOCK):
+            return protocol.ACK_INTERLOCK
+        if not self._sensors_ready():
+            return protocol.ACK_SENSOR
+        if not self._guard_ready():
+            return protocol.ACK_GUARD
+        if not self.board.prepare_rf():
+            return protocol.ACK_STAGE
+        self.limits.clear()
+        self.sequence.arm()
+        return protocol.ACK_OK
+
+    def _sensors_ready(self):
+        for place in range(self._fitted):
+            thermocouple = self.thermocouples[place]
+            ready = thermocouple.status <= REPEAT and thermocouple.age_ticks(self.tick_count) < FRESH_ENOUGH_TICKS
+            if thermocouple.role != ROLE_NONE and not ready:
+                return False
+        return True
+
+    def _guard_ready(self):
+        for thermocouple in self.thermocouples:
+            inside = GUARD_START_LOW_MC <= thermocouple.temperature_mC <= GUARD_START_HIGH_MC
+            if thermocouple.role == ROLE_GUARD and not inside:
+                return False
+        return True
+
+    def start(self):
+        """The second step: from ARMED to RAMP; an ACK code."""
+        if self.sequence.state != protocol.ARMED:
+            return protocol.ACK_WRONG_STATE
+        if self.values[INDEX["footswitch_used"]] and not self.board.read_input(FOOTSWITCH):
+            return protocol.ACK_FOOTSWITCH
+        for thermocouple in self.thermocouples:
+            thermocouple.begin_run()
+        self.power.begin_run()
+        self.loop.reset()
+        self.ramp.begin(self._control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
+        self.sequence.start()
+        return protocol.ACK_OK
+
+    def acknowledge(self):
+        """Clear a latched fault or the last result; an ACK code. Enables nothing."""
+        state = self.sequence.state
+        if state == protocol.IDLE:
+            return protocol.ACK_OK
+        if state not in (protocol.DONE, protocol.STOPPED, protocol.FAULT):
+            return protocol.ACK_WRONG_STATE
+        self.limits.clear()
+        self.sequence.acknowledge()
+        return protocol.ACK_OK
+
+    def say_hello(self):
+        """Queue HELLO; allocates, so only at rest."""
+        board = self.board
+        commands = self.commands
+        fields = (
+            ("fw", VERSION),
+            ("mp", _python()),
+            ("proto", protocol.protocol_digest()),
+            ("schema", protocol.SCHEMA),
+            ("board", board.name),
+            ("uid", board.unique_id()),
+            ("reset", board.reset_cause()),
+            ("phase", board.last_phase()),
+            ("nonce", 0 if commands.owned else commands.nonce),
+            ("tick", self.tick_count),
+            ("cal", "%07x" % plan.digest(self.values, plan.CALIBRATION)),
+            ("emitter", EMITTER),
+            ("dead_man", board.dead_man),
+            ("caps", ",".join([plan.MODE_NAMES[mode] for mode in plan.MODES_AVAILABLE])),
+        )
+        self.reporter.hello(self.sequence.state, self.tick_count, protocol.hello_text(fields))
+
+    # ---- small facts ----------------------------------------------------------------------------------------
+
+    def flags(self):
+        """The FLAG_… bits of a telemetry frame."""
+        sequence = self.sequence
+        flags = protocol.FLAG_ENABLE if self.stage.enabled else 0
+        if self.board.read_input(INTERLOCK):
+            flags |= protocol.FLAG_INTERLOCK_CLOSED
+        if self.board.read_input(FOOTSWITCH):
+            flags |= protocol.FLAG_FOOTSWITCH
+        if self.commands.lease_age_ticks(self.tick_count) <= LEASE_TICKS:
+            flags |= protocol.FLAG_LEASE
+        if self.digest >= 0:
+            flags |= protocol.FLAG_CONFIGURED
+        if self.loop.saturated:
+            flags |= protocol.FLAG_SATURATED
+        if sequence.result == protocol.RESULT_LIMITED:
+            flags |= protocol.FLAG_LIMITED
+        if sequence.energised() and sequence.probe_check_ticks > 0:
+            flags |= protocol.FLAG_PROBE_CHECK
+        return flags
+
+    def setpoint_mC(self):
+        return self.ramp.value_mC if self.sequence.energised() else 0
+
+    def _take_values(self):
+        """Hand the values to the parts that use them. At rest only."""
+        value = self._value
+        self._fitted = value("thermocouples")
+        fitted = plan.roles(self.values)
+        for place in range(THERMOCOUPLES):
+            thermocouple = self.thermocouples[place]
+            thermocouple.role = fitted[place]
+            thermocouple.lag_ms = self.values[INDEX["tc0_lag_ms"] + place]
+            thermocouple.offset_mC = self.values[INDEX["tc0_offset_mC"] + place]
+        self._control_place = fitted.index(ROLE_CONTROL)
+        self._control = self.thermocouples[self._control_place]
+        self._config_place = 0
+        self._target_mC = value("target_mC")
+        self._max_energy_mJ = value("max_energy_mJ")
+        self._telemetry_ticks = value("telemetry_ticks")
+        self._ceiling_mW = min(value("max_power_mW"), value("stage_power_mW"))
+        self.sense.configure(
+            value("v_sense_full_scale_mV"),
+            value("i_sense_full_scale_uA"),
+            value("v_gain_ppm"),
+            value("v_offset_mV"),
+            value("i_gain_ppm"),
+            value("i_offset_uA"),
+        )
+        self.stage.configure(value("drive_law"), value("drive_inverted") == 1, value("max_duty"))
+        self.power.configure(
+            value("full_scale_voltage_mV"),
+            value("max_voltage_mV"),
+            value("max_current_uA"),
+            value("min_current_uA"),
+            value("min_impedance_mohm"),
+        )
+        self.loop.configure(value("kp_mW_per_C"), value("ki_mW_per_C_s"), value("feedforward_mW_s_per_C"))
+        self.sequence.configure(
+            value("hold_ms"), value("cooldown_ms"), value("max_rf_on_ms"), value("max_energy_mJ")
+        )
+        self.limits.configure(self.values)
+
+    def _value(self, name):
+        return self.values[INDEX[name]]

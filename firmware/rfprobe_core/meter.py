@@ -1,0 +1,37 @@
+"""What the ticks cost and how late they came, over one HEALTH period."""
+
+from rfprobe_core.protocol import NOT_MEASURED, U32_MAX
+
+
+class TickMeter:
+    """`cost_us` of −1 means that this runtime cannot measure it."""
+
+    def __init__(self):
+        self.cost_us_max = 0
+        self.late_us_max = 0
+        self.ticks_missed = 0
+        self._cost_sum_us = 0
+        self._count = 0
+        self._measured = True
+
+    def begin_period(self):
+        self.cost_us_max = 0
+        self.late_us_max = 0
+        self._cost_sum_us = 0
+        self._count = 0
+
+    def note(self, cost_us, late_us, elapsed):
+        if cost_us < 0:
+            self._measured = False
+        else:
+            self._cost_sum_us = min(self._cost_sum_us + cost_us, U32_MAX)
+            self.cost_us_max = max(self.cost_us_max, cost_us)
+        self._count += 1
+        self.late_us_max = max(self.late_us_max, late_us)
+        if elapsed > 1:
+            self.ticks_missed = min(self.ticks_missed + elapsed - 1, U32_MAX)
+
+    def cost_us_mean(self):
+        if not self._measured or self._count == 0:
+            return NOT_MEASURED
+        return self._cost_sum_us // self._count

@@ -1,0 +1,165 @@
+"""What the device is told: treatment plan, hardware profile and calibration, as one table of integers.
+
+The table is the single source of the hard limits: the host checks a TOML file against it before it sends
+anything, and the device checks every value again when it arrives. Order is the order of the digest.
+"""
+
+from array import array
+
+PLAN = 0
+PROFILE = 1
+CALIBRATION = 2
+GROUP_NAMES = ("plan", "profile", "calibration")
+
+MODE_TEMPERATURE = 0
+MODE_POWER = 1
+MODE_IMPEDANCE = 2
+MODE_PULSED = 3
+MODE_NAMES = ("temperature", "power", "impedance", "pulsed")
+MODES_AVAILABLE = (MODE_TEMPERATURE,)
+
+ROLE_NONE = 0
+ROLE_CONTROL = 1
+ROLE_BOUNDARY = 2
+ROLE_GUARD = 3
+ROLE_NAMES = ("none", "control", "boundary", "guard")
+
+# MAX31856 data sheet (19-7534), CR1 register, bits 3:0.
+THERMOCOUPLE_TYPES = ("B", "E", "J", "K", "N", "R", "S", "T")
+
+LAW_ENVELOPE = 0
+LAW_SUPPLY = 1
+LAW_SIN2 = 2
+LAW_NAMES = ("envelope", "supply", "sin2")
+
+THERMOCOUPLES = 4  # the most one channel carries
+
+# (name, group, smallest, largest, value at power-up). Everything stays within ±2^29, see safety.BIAS.
+PARAMETERS = (
+    ("mode", PLAN, 0, 3, 0),
+    ("target_mC", PLAN, 38_000, 95_000, 38_000),
+    ("ramp_mC_per_s", PLAN, 10, 5_000, 1_000),
+    ("hold_ms", PLAN, 0, 3_600_000, 0),
+    ("cooldown_ms", PLAN, 0, 600_000, 5_000),
+    ("max_power_mW", PLAN, 100, 50_000, 100),
+    ("max_temperature_mC", PLAN, 40_000, 105_000, 40_000),
+    ("min_impedance_mohm", PLAN, 5_000, 1_000_000, 20_000),
+    ("max_impedance_mohm", PLAN, 50_000, 5_000_000, 2_000_000),
+    ("guard_needed", PLAN, 0, 1, 1),
+    ("guard_trip_mC", PLAN, 38_000, 45_000, 44_000),
+    ("max_rf_on_ms", PLAN, 1_000, 7_200_000, 1_000),
+    ("max_energy_mJ", PLAN, 100, 500_000_000, 100),
+    ("telemetry_ticks", PLAN, 1, 100, 5),
+    ("thermocouples", PROFILE, 1, 4, 1),
+    ("tc0_role", PROFILE, 0, 3, ROLE_CONTROL),
+    ("tc1_role", PROFILE, 0, 3, 0),
+    ("tc2_role", PROFILE, 0, 3, 0),
+    ("tc3_role", PROFILE, 0, 3, 0),
+    ("tc0_type", PROFILE, 0, 7, 3),
+    ("tc1_type", PROFILE, 0, 7, 3),
+    ("tc2_type", PROFILE, 0, 7, 3),
+    ("tc3_type", PROFILE, 0, 7, 3),
+    ("tc0_lag_ms", PROFILE, 0, 5_000, 0),
+    ("tc1_lag_ms", PROFILE, 0, 5_000, 0),
+    ("tc2_lag_ms", PROFILE, 0, 5_000, 0),
+    ("tc3_lag_ms", PROFILE, 0, 5_000, 0),
+    ("mains_hz", PROFILE, 50, 60, 50),
+    ("drive_law", PROFILE, 0, 2, 0),
+    ("drive_inverted", PROFILE, 0, 1, 0),
+    ("max_duty", PROFILE, 1, 65_535, 1),
+    ("full_scale_voltage_mV", PROFILE, 1_000, 320_000, 1_000),
+    ("max_voltage_mV", PROFILE, 1_000, 320_000, 1_000),
+    ("max_current_uA", PROFILE, 10_000, 3_000_000, 10_000),
+    ("stage_power_mW", PROFILE, 100, 50_000, 100),
+    ("test_power_mW", PROFILE, 10, 1_000, 10),
+    ("min_current_uA", PROFILE, 100, 1_000_000, 5_000),
+    ("v_sense_full_scale_mV", PROFILE, 1_000, 320_000, 100_000),
+    ("i_sense_full_scale_uA", PROFILE, 10_000, 3_000_000, 1_000_000),
+    ("footswitch_used", PROFILE, 0, 1, 0),
+    ("kp_mW_per_C", PROFILE, 0, 20_000, 0),
+    ("ki_mW_per_C_s", PROFILE, 0, 4_000, 0),
+    ("feedforward_mW_s_per_C", PROFILE, 0, 20_000, 0),
+    ("v_gain_ppm", CALIBRATION, 500_000, 1_500_000, 1_000_000),
+    ("v_offset_mV", CALIBRATION, -20_000, 20_000, 0),
+    ("i_gain_ppm", CALIBRATION, 500_000, 1_500_000, 1_000_000),
+    ("i_offset_uA", CALIBRATION, -200_000, 200_000, 0),
+    ("tc0_offset_mC", CALIBRATION, -5_000, 5_000, 0),
+    ("tc1_offset_mC", CALIBRATION, -5_000, 5_000, 0),
+    ("tc2_offset_mC", CALIBRATION, -5_000, 5_000, 0),
+    ("tc3_offset_mC", CALIBRATION, -5_000, 5_000, 0),
+)
+
+NAMES = tuple([row[0] for row in PARAMETERS])
+INDEX = {name: index for index, name in enumerate(NAMES)}
+
+# Why a set of values that are each in range cannot be used together. Code → (parameter, text).
+CONTRADICTIONS = (
+    ("mode", "this mode is not available in this firmware"),
+    ("target_mC", "the target is not below max_temperature"),
+    ("min_impedance_mohm", "min_impedance is not below max_impedance"),
+    ("thermocouples", "exactly one fitted thermocouple must have the role control"),
+    ("guard_needed", "the plan needs a guard thermocouple and the profile has none"),
+    ("max_rf_on_ms", "max_rf_on is shorter than the hold"),
+    ("mains_hz", "mains frequency is neither 50 nor 60 Hz"),
+    ("max_voltage_mV", "max_voltage is above what the stage gives at full duty"),
+    ("tc0_role", "a thermocouple that is not fitted has a role"),
+    ("test_power_mW", "the test power is above the plan's max_power"),
+)
+
+
+def default_values():
+    """A fresh table of values at power-up: nothing can be heated with it."""
+    return array("i", [row[4] for row in PARAMETERS])
+
+
+def in_range(index, value):
+    """Whether `value` is within the hard limits of parameter `index`."""
+    row = PARAMETERS[index]
+    return row[2] <= value <= row[3]
+
+
+def roles(values):
+    """The role of each of the four thermocouple places (ROLE_…); ROLE_NONE beyond those fitted."""
+    first = INDEX["tc0_role"]
+    fitted = values[INDEX["thermocouples"]]
+    return tuple([values[first + place] if place < fitted else ROLE_NONE for place in range(THERMOCOUPLES)])
+
+
+def contradiction(values):
+    """The first entry of CONTRADICTIONS that `values` runs into, as an index, or -1."""
+    fitted = roles(values)
+    first_role = INDEX["tc0_role"]
+    stray = False
+    for place in range(values[INDEX["thermocouples"]], THERMOCOUPLES):
+        stray = stray or values[first_role + place] != ROLE_NONE
+    checks = (
+        values[INDEX["mode"]] not in MODES_AVAILABLE,
+        values[INDEX["target_mC"]] >= values[INDEX["max_temperature_mC"]],
+        values[INDEX["min_impedance_mohm"]] >= values[INDEX["max_impedance_mohm"]],
+        fitted.count(ROLE_CONTROL) != 1,
+        values[INDEX["guard_needed"]] == 1 and ROLE_GUARD not in fitted,
+        values[INDEX["max_rf_on_ms"]] < values[INDEX["hold_ms"]],
+        values[INDEX["mains_hz"]] not in (50, 60),
+        values[INDEX["max_voltage_mV"]] > values[INDEX["full_scale_voltage_mV"]],
+        stray,
+        values[INDEX["test_power_mW"]] > values[INDEX["max_power_mW"]],
+    )
+    for code, broken in enumerate(checks):
+        if broken:
+            return code
+    return -1
+
+
+def digest(values, group=None):
+    """A 28-bit digest of the values as understood (of one group, or of all); the ARM command must quote it.
+
+    28 bits keep it a small integer on a 32-bit board. It guards against a mix-up, not against an attacker.
+    """
+    from hashlib import sha256
+
+    parts = []
+    for index, row in enumerate(PARAMETERS):
+        if group is None or row[1] == group:
+            parts.append("%s=%d" % (row[0], values[index]))
+    full = sha256("\n".join(parts).encode()).digest()
+    return (full[0] << 20 | full[1] << 12 | full[2] << 4 | full[3] >> 4) & 0x0FFFFFFF

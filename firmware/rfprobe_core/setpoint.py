@@ -1,0 +1,35 @@
+"""The ramped set-point: from where the tissue is to the target, and never above it."""
+
+
+class SetpointRamp:
+    """Kept in µ°C so that 10 m°C/s is not lost to rounding; 95 °C is 9.5e7 < 2^30."""
+
+    def __init__(self):
+        self._now_uC = 0
+        self._target_uC = 0
+        self._rate_mC_per_s = 0
+        self.value_mC = 0
+        self.rate_mC_per_s = 0  # as it moves now
+
+    def begin(self, start_mC, target_mC, rate_mC_per_s):
+        """Start at `start_mC` (limited to the target) towards `target_mC`."""
+        self._target_uC = target_mC * 1000
+        self._now_uC = min(max(start_mC, 0), target_mC) * 1000
+        self._rate_mC_per_s = rate_mC_per_s
+        self.rate_mC_per_s = 0
+        self.value_mC = self._now_uC // 1000
+
+    def advance(self, ticks):
+        """Move on by `ticks` (1…100) of 10 ms; 10 µ°C a tick for each m°C/s."""
+        left_uC = self._target_uC - self._now_uC
+        step_uC = self._rate_mC_per_s * 10 * ticks  # ≤ 5e3 · 10 · 100
+        if step_uC >= left_uC:
+            step_uC = left_uC
+            self.rate_mC_per_s = 0
+        else:
+            self.rate_mC_per_s = self._rate_mC_per_s
+        self._now_uC += step_uC
+        self.value_mC = self._now_uC // 1000
+
+    def at_target(self):
+        return self._now_uC == self._target_uC

@@ -1,0 +1,129 @@
+"""What is believed about one thermocouple: value, age, slope, dose, peak, and why a sample was not believed."""
+
+from array import array
+
+from rfprobe_core.dose import Dose
+
+# Status of one poll, told by the driver. 0 and 1 carry a value; the rest name why there is none.
+FRESH = 0
+REPEAT = 1  # a valid word, but the same bits as last time: no proof of a new conversion
+OPEN = 2
+SHORT = 3
+BUS = 4
+CONFIG_LOST = 5
+COLD_JUNCTION = 6
+JUMP = 7  # decided here, not by the driver
+QUESTIONED = 8  # a reading was in doubt, and the chip is looking for an open circuit
+
+LOWEST_MC = -100_000
+HIGHEST_MC = 300_000
+AGE_MAX = 100_000  # ticks
+TICK_MASK = (1 << 30) - 1
+_JUMP_MC = 5_000
+_CENTRE_MC = 100_000  # LOWEST and HIGHEST are ±200 °C around it
+
+
+class SlopeWindow:
+    """Least-squares slope over the last n samples, kept up to date in constant time, exact in integers."""
+
+    def __init__(self, points):
+        self._points = points
+        self._ring = array("i", [0] * points)
+        self._divisor = points * (points * points - 1) // 6
+        self._next = 0
+        self._sum = 0
+        self._weighted = 0
+
+    def reset(self, value_mC):
+        """Fill the window with one value: slope 0."""
+        centred = value_mC - _CENTRE_MC
+        for index in range(self._points):
+            self._ring[index] = centred
+        self._sum = centred * self._points
+        self._weighted = 0
+        self._next = 0
+
+    def push(self, value_mC):
+        # |centred| ≤ 2e5, so |weighted| ≤ 2e5 · Σ|2i−n+1| ≤ 2e5 · 112 < 2^25 for 15 points
+        points = self._points
+        centred = value_mC - _CENTRE_MC
+        oldest = self._ring[self._next]
+        self._weighted += (points + 1) * oldest - 2 * self._sum + (points - 1) * centred
+        self._sum += centred - oldest
+        self._ring[self._next] = centred
+        self._next = self._next + 1 if self._next + 1 < points else 0
+
+    def slope_mC_per_s(self, period_ms):
+        """m°C per second, for samples `period_ms` apart (10…250)."""
+        # 2.24e7 · 40 < 2^30; // 84 (8 points) or // 560 (15): ≤ 1.1e7, · 25 < 2^29
+        return self._weighted * 40 // self._divisor * 25 // period_ms
+
+
+class Thermocouple:
+    """One place. `take` is called at each poll; `temperature_mC` is the last value believed."""
+
+    def __init__(self):
+        self.role = 0
+        self.lag_ms = 0
+        self.offset_mC = 0
+        self.temperature_mC = 0
+        self.status = BUS
+        self.valid = False  # has there been a value since `restart`
+        self._fresh_tick = 0
+        self.slope_mC_per_s = 0
+        self.peak_mC = 0
+        self.dose = Dose()
+        self._short = SlopeWindow(8)
+        self._long = SlopeWindow(15)
+        self.long_slope_mC_per_s = 0
+        self.corrected_mC = 0
+
+    def restart(self):
+        """Forget everything: after CONFIGURE the chip may be another one."""
+        self.status = BUS
+        self.valid = False
+        self.slope_mC_per_s = 0
+        self.long_slope_mC_per_s = 0
+        self.begin_run()
+
+    def begin_run(self):
+        self.peak_mC = self.temperature_mC if self.valid else 0
+        self.dose.reset()
+
+    def age_ticks(self, tick):
+        """Ticks since the last sample that was believed and proved a new conversion; AGE_MAX if there was none."""
+        age = (tick - self._fresh_tick) & TICK_MASK
+        return age if self.valid and age < AGE_MAX else AGE_MAX
+
+    def take(self, status, measured_mC, period_ms, tick):
+        """One poll of the chip in this `tick`, `period_ms` (10…250) after the one before; returns the status as judged."""
+        if status <= REPEAT:
+            status = self._believe(status, measured_mC + self.offset_mC, period_ms, tick)
+        self.status = status
+        if self.valid:
+            self.dose.add(self.temperature_mC, period_ms)
+        return status
+
+    def _believe(self, status, value_mC, period_ms, tick):
+        value_mC = min(max(value_mC, LOWEST_MC), HIGHEST_MC)
+        if not self.valid:
+            self._short.reset(value_mC)
+            self._long.reset(value_mC)
+            self.valid = True
+            self._fresh_tick = tick
+            self.peak_mC = value_mC
+        elif abs(value_mC - self.temperature_mC) > _JUMP_MC:
+            return JUMP
+        self.temperature_mC = value_mC
+        if value_mC > self.peak_mC:
+            self.peak_mC = value_mC
+        self._short.push(value_mC)
+        self._long.push(value_mC)
+        self.slope_mC_per_s = self._short.slope_mC_per_s(period_ms)
+        self.long_slope_mC_per_s = self._long.slope_mC_per_s(period_ms)
+        # the sensor lags by lag_ms: |slope| < 2^29 / 10, limited so that the product stays small
+        slope = min(max(self.slope_mC_per_s, -40_000), 40_000)
+        self.corrected_mC = value_mC + slope * self.lag_ms // 1000  # 4e4 · 5e3 < 2^28
+        if status == FRESH:
+            self._fresh_tick = tick
+        return status

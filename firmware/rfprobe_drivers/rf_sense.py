@@ -1,0 +1,59 @@
+"""RMS voltage and current at the carrier, from two ADC inputs behind rectifiers, calibrated, in integers."""
+
+VOLTAGE = 0
+CURRENT = 1
+_READS = 2
+
+
+def _scale(full_scale, gain_ppm):
+    """(multiplier < 2^14, shift) so that counts · multiplier >> shift is the value; counts < 2^16."""
+    value = full_scale * gain_ppm // 1_000_000
+    shift = 0
+    while (value << (shift + 1)) // 65_535 < 16_384:
+        shift += 1
+    return (value << shift) // 65_535, shift
+
+
+class RfSense:
+    """`read` takes this tick's measurement: `voltage_mV`, `current_uA`, never negative."""
+
+    def __init__(self, board):
+        self._board = board
+        self.voltage_mV = 0
+        self.current_uA = 0
+        self._v_multiplier = 0
+        self._v_shift = 0
+        self._v_offset_mV = 0
+        self._i_multiplier = 0
+        self._i_shift = 0
+        self._i_offset_uA = 0
+        self._v_full_scale_mV = 1
+        self._i_full_scale_uA = 1
+
+    def configure(self, v_full_scale_mV, i_full_scale_uA, v_gain_ppm, v_offset_mV, i_gain_ppm, i_offset_uA):
+        self._v_multiplier, self._v_shift = _scale(v_full_scale_mV, v_gain_ppm)
+        self._i_multiplier, self._i_shift = _scale(i_full_scale_uA, i_gain_ppm)
+        self._v_offset_mV = v_offset_mV
+        self._i_offset_uA = i_offset_uA
+        self._v_full_scale_mV = v_full_scale_mV
+        self._i_full_scale_uA = i_full_scale_uA
+
+    def read(self):
+        """Mean of two readings of each, interleaved so that both belong to the same moment."""
+        board = self._board
+        volts = 0
+        amps = 0
+        for _ in range(_READS):
+            volts += board.read_adc(VOLTAGE)
+            amps += board.read_adc(CURRENT)
+        # counts < 2^16 · multiplier < 2^14
+        voltage = ((volts // _READS) * self._v_multiplier >> self._v_shift) + self._v_offset_mV
+        current = ((amps // _READS) * self._i_multiplier >> self._i_shift) + self._i_offset_uA
+        self.voltage_mV = voltage if voltage > 0 else 0
+        self.current_uA = current if current > 0 else 0
+
+    def permille(self):
+        """The larger of voltage and current in ‰ of the sense full scale: what says that RF is there."""
+        volts = self.voltage_mV * 1000 // self._v_full_scale_mV  # ≤ 5e5 · 1000 < 2^29
+        amps = (self.current_uA >> 4) * 1000 // (self._i_full_scale_uA >> 4)
+        return volts if volts > amps else amps

@@ -1,0 +1,663 @@
+"""The host's side of one run, from HELLO to the verdict: bytes and the time in, bytes out, nothing else.
+
+The time is whatever clock the caller keeps (virtual in a simulation, monotonic on a board), in seconds. Feed
+what came, then send what `poll` gives, every few milliseconds to 20 ms.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from rfprobe.wire import HELLO_LINE, MAX_COMMAND_ID, MAX_NUMBER, STOP_LINE, Frame, FrameDecoder, command_line
+from rfprobe_core import plan, protocol
+
+ACK_WITHIN_S: Final = 0.3
+TRIES: Final = 5
+LEASE_EVERY_S: Final = 0.25  # a quarter of the device's 1 s
+STOP_EVERY_S: Final = 0.1
+SILENCE_S: Final = 1.0
+LOST_GRACE_S: Final = 2.0  # how long STOP is still sent into a silent link
+HELLO_EVERY_S: Final = 0.3
+HELLO_WITHIN_S: Final = 5.0  # a board that resets when its port is opened boots in about two
+AT_REST_WITHIN_S: Final = 10.0
+ARMED_WITHIN_S: Final = 5.0
+ARM_AGAIN_S: Final = 0.1  # after CONFIGURE the thermocouple chips' first conversions take up to 0.3 s
+VERDICT_WITHIN_S: Final = 3.0  # telemetry repeats the verdict at least once a second
+COOLDOWN_SPARE_S: Final = 5.0
+RESTARTS_BORNE: Final = 2
+_LOOK_EVERY_S = 0.05
+_CLOCK_GRAIN_S = 1e-6  # sums of ticks are not exact in floating point
+
+UNDER_WAY: Final = frozenset((protocol.ARMED, protocol.RAMP, protocol.HOLD, protocol.REST))
+OVER: Final = frozenset((protocol.DONE, protocol.STOPPED, protocol.FAULT))
+_WILL_REST = frozenset((protocol.SELF_TEST, protocol.COOLDOWN))
+_OWNED_NONCE = "0"  # what HELLO says while a host owns the session
+_UNKNOWN_VERB = 255
+_VERB_INDEX = {row[0]: index for index, row in enumerate(protocol.VERBS)}
+_NO_CAUSE = protocol.CAUSES[0]
+_USUAL_CAUSE = {"completed": "hold_complete", "link_lost": "lease_lost"}
+
+
+class Phase(Enum):
+    """Where the host is in the course of a run."""
+
+    HELLO = "hello"
+    CLAIM = "claim"
+    CONFIGURE = "configure"
+    ARM = "arm"
+    START = "start"
+    RUNNING = "running"
+    ENDED = "ended"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class _Command:
+    verb: str
+    arguments: tuple[str | int, ...] = ()
+    id: int = 0
+    line: bytes = b""
+    sent_s: float = -math.inf
+    tries: int = 0
+    damaged: bool = False
+
+    def words(self) -> str:
+        """Verb and arguments as they are told to a user."""
+        if self.verb == "SET":
+            return f"SET {self.arguments[0]}={self.arguments[1]}"
+        return self.verb
+
+
+class RunClient:
+    """Claims a device, configures, arms and starts it, renews its lease, and listens until the run has ended.
+
+    `values` has every key of `plan.NAMES`; `expect_protocol` is the host's `protocol_digest()`. A device that
+    still shows how its last run ended is only used with `acknowledge`. `lease=False` claims once and never
+    renews. `window` commands are under way at a time; their ids count from `first_id`. Raises ValueError for
+    keys that are missing or unknown, and for numbers that the wire cannot carry.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, int],
+        expect_protocol: str,
+        *,
+        acknowledge: bool = False,
+        lease: bool = True,
+        window: int = 4,
+        first_id: int = 1,
+        hello_within_s: float = HELLO_WITHIN_S,
+    ) -> None:
+        _check_values(values)
+        if not 1 <= window <= 4:
+            raise ValueError(f"a window of {window} commands is outside 1 … 4")
+        self.phase = Phase.HELLO
+        self.state = protocol.SELF_TEST
+        self.hello: dict[str, str] = {}
+        self.refusal = ""
+        self.commands: list[tuple[float, str, str]] = []
+        self.decoder = FrameDecoder()
+        self.fault: Frame | None = None
+        self._values = array("i", [values[name] for name in plan.NAMES])
+        self._digest: int = plan.digest(self._values)
+        self._watch_s = values["cooldown_ms"] / 1000 + COOLDOWN_SPARE_S
+        self._expect_protocol = expect_protocol
+        self._acknowledge = acknowledge
+        self._lease = lease
+        self._window = window
+        self._next_id = first_id
+        self._hello_within_s = hello_within_s
+        self._device_word: tuple[str, str] | None = None
+        self._host_word: tuple[str, str] | None = None
+        self._queue: deque[_Command] = deque()
+        self._in_flight: dict[int, _Command] = {}
+        self._renewals: deque[int] = deque(maxlen=8)
+        self._owned = False
+        self._acknowledged = False
+        self._checked = False
+        self._armed = False
+        self._stop_wanted = False
+        self._silent = False
+        self._restarts = 0
+        self._farewell = b""
+        self._wake_s = -math.inf
+        self._deadline_s = math.inf
+        self._heard_s = math.inf
+        self._verdict_s = math.inf
+        self._rest_s = math.inf
+        self._hello_due_s = -math.inf
+        self._lease_due_s = math.inf
+        self._arm_again_s = math.inf
+        self._stop_due_s = -math.inf
+        self._stop_sent_s = math.inf
+        self._on_frame: dict[int, Callable[[Frame, float], None]] = {
+            protocol.HELLO: self._hear_hello,
+            protocol.ACK: self._hear_ack,
+            protocol.EVENT: self._hear_event,
+            protocol.TELEMETRY: self._hear_telemetry,
+        }
+        self._on_ok: dict[str, Callable[[_Command, Frame, float], None]] = {
+            "LEASE": self._leased,
+            "ACKNOWLEDGE": self._acknowledge_done,
+            "SET": self._value_stored,
+            "CONFIGURE": self._configured,
+            "ARM": self._arm_accepted,
+            "START": self._started,
+        }
+        self._on_poll: dict[Phase, Callable[[float, list[bytes]], None]] = {
+            Phase.HELLO: self._poll_hello,
+            Phase.CLAIM: self._poll_claim,
+            Phase.CONFIGURE: self._poll_configure,
+            Phase.ARM: self._poll_arm,
+            Phase.START: self._poll_start,
+            Phase.RUNNING: self._poll_running,
+        }
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen: the phase is ENDED or FAILED."""
+        return self.phase in (Phase.ENDED, Phase.FAILED)
+
+    @property
+    def watch_only(self) -> bool:
+        """Whether the device speaks another protocol than this host: it may be watched, not armed."""
+        return bool(self.hello) and bool(_misfit(self.hello, self._expect_protocol))
+
+    @property
+    def result(self) -> str:
+        """How it ended: a name of `protocol.RESULT_NAMES`, or `refused`; `none` while it is not known.
+
+        The device's word counts. Only when the host lost the link, and the device at most says that it was
+        stopped (by the STOPs sent into that link) or lost its host, is the result the host's own `link_lost`.
+        """
+        return self._word()[0]
+
+    @property
+    def cause(self) -> str:
+        """Why it ended so: a name of `protocol.CAUSES`."""
+        return self._word()[1]
+
+    @property
+    def device_result(self) -> str:
+        """What the device itself said of the run's end; `none` if it did not come to that."""
+        return self._device_word[0] if self._device_word else "none"
+
+    def request_stop(self) -> None:
+        """STOP goes out with the next `poll`, and every 100 ms until the device is seen to have stopped."""
+        self._stop_wanted = True
+        self._wake_s = -math.inf
+
+    def pause_lease(self) -> None:
+        """Renew the lease no more (to see the device end the run by itself)."""
+        self._lease = False
+
+    def feed(self, data: bytes, now_s: float) -> list[Frame | str]:
+        """Take what came from the device at `now_s`; returns its frames and the text between them."""
+        if not data:
+            return []
+        restarts = self.decoder.restarts
+        found = self.decoder.feed(data)
+        if self.decoder.restarts != restarts:
+            self._hear_restart(now_s)
+        for item in found:
+            if isinstance(item, Frame):
+                self._hear(item, now_s)
+        return found
+
+    def poll(self, now_s: float) -> bytes:
+        """What to send to the device at `now_s`, perhaps nothing."""
+        if now_s + _CLOCK_GRAIN_S < self._wake_s:
+            return b""
+        self._wake_s = now_s + _LOOK_EVERY_S
+        out: list[bytes] = []
+        if self._heard_s == math.inf:
+            self._heard_s = now_s
+        if not self.over:
+            self._poll_stop(now_s, out)
+        if not self.over:
+            self._on_poll[self.phase](now_s, out)
+        if not self.over:
+            self._poll_commands(now_s, out)
+        if not self.over:
+            self._renew_lease(now_s, out)
+        if self._farewell:
+            self._send(self._farewell, now_s, out)
+            self._farewell = b""
+        self._wake_s = math.inf if self.over else min(self._wake_s, self._next_due_s())
+        return b"".join(out)
+
+    def _next_due_s(self) -> float:
+        """What must go out in time, between two looks."""
+        stopping = (self._stop_wanted or self._silent) and not self._is_stopped()
+        return min(
+            self._lease_due_s if self._lease else math.inf, self._stop_due_s if stopping else math.inf
+        )
+
+    # What is heard
+
+    def _hear(self, frame: Frame, now_s: float) -> None:
+        self._heard_s = now_s
+        if frame.state != self.state:
+            self.state = frame.state
+            self._wake_s = -math.inf
+            if frame.state == protocol.SELF_TEST and self.phase is not Phase.CLAIM:
+                self._hear_restart(now_s)
+        listener = self._on_frame.get(frame.type)
+        if listener is not None:
+            listener(frame, now_s)
+
+    def _hear_hello(self, frame: Frame, now_s: float) -> None:
+        nonce = frame.hello.get("nonce")
+        self._wake_s = -math.inf
+        if self.phase is Phase.HELLO:
+            self.hello = frame.hello
+            self._check_hello(now_s)
+        elif nonce in (_OWNED_NONCE, self.hello["nonce"]):
+            return  # ours, and the device keeps it to itself
+        elif not self._owned:
+            self.hello = frame.hello
+        elif self._device_word is None:
+            self._hear_restart(now_s)
+
+    def _hear_restart(self, now_s: float) -> None:
+        """The device has booted again: everything it was told is gone, and a run is over."""
+        self._wake_s = -math.inf
+        if self.over or self.phase is Phase.HELLO:
+            return
+        if self.phase in (Phase.START, Phase.RUNNING):
+            self._host_word = ("fault", "reset_in_run")
+            self.refusal = "the device restarted during the run"
+            self.phase = Phase.ENDED
+            return
+        self._begin_again(now_s, "link_lost", "the device keeps restarting")
+
+    def _begin_again(self, now_s: float, result: str, sentence: str) -> None:
+        """Back to HELLO, where nothing is lost yet; give up when that keeps happening."""
+        self._restarts += 1
+        if self._restarts > RESTARTS_BORNE:
+            self._fail(result, sentence)
+            return
+        self._queue.clear()
+        self._in_flight.clear()
+        self._owned = self._acknowledged = self._checked = self._armed = False
+        self._lease_due_s = math.inf
+        self._hello_due_s = -math.inf
+        self._enter(Phase.HELLO, now_s, self._hello_within_s)
+
+    def _hear_ack(self, frame: Frame, now_s: float) -> None:
+        self._wake_s = -math.inf
+        self.commands.append((now_s, "rx", _ack_text(frame)))
+        ident, code = frame.value("id"), frame.value("code")
+        if ident in self._renewals:
+            self._hear_renewal(code)
+            return
+        command = self._in_flight.get(ident)
+        if command is None or self.over:
+            return  # the answer to a second try, or to another host
+        if code == protocol.ACK_CRC:
+            command.damaged = True
+            command.sent_s = -math.inf
+            return
+        del self._in_flight[ident]
+        if not _answers(frame, command):
+            # The device remembers this id from an earlier host and gave that command's answer.
+            self._queue.appendleft(_Command(command.verb, command.arguments))
+        elif command.verb == "ARM" and code == protocol.ACK_SENSOR and not _due(now_s, self._deadline_s):
+            self._arm_again_s = now_s + ARM_AGAIN_S
+        elif code != protocol.ACK_OK:
+            self._refused(command, frame, now_s)
+        else:
+            self._on_ok[command.verb](command, frame, now_s)
+
+    def _refused(self, command: _Command, frame: Frame, now_s: float) -> None:
+        sentence = f"the device refused {command.words()}: {_ack_reason(frame)}"
+        if self.state not in (protocol.IDLE, protocol.ARMED):
+            why = f", {_name(protocol.CAUSES, self.fault.value('cause'))}" if self.fault else ""
+            sentence += f" (it is in {_name(protocol.STATE_NAMES, self.state)}{why})"
+        if command.verb == "LEASE":
+            self._begin_again(now_s, "refused", sentence)  # the nonce was renewed after its HELLO
+        else:
+            self._fail("refused", sentence)
+
+    def _hear_renewal(self, code: int) -> None:
+        """A run's end is the device's to tell; before it, a lease that is refused ends everything."""
+        benign = code in (protocol.ACK_OK, protocol.ACK_CRC)
+        if not benign and not self.over and self.phase is not Phase.RUNNING:
+            self._fail("refused", f"the device refused LEASE: {_name(protocol.ACK_NAMES, code)}")
+
+    def _hear_event(self, frame: Frame, now_s: float) -> None:
+        self._wake_s = -math.inf
+        code = frame.value("code")
+        if code == protocol.EVENT_FAULT:
+            self.fault = frame
+        if code == protocol.EVENT_END and self._armed:
+            result = _name(protocol.RESULT_NAMES, frame.value("value"))
+            self._hear_verdict(result, _name(protocol.CAUSES, frame.value("cause")), now_s)
+
+    def _hear_telemetry(self, frame: Frame, now_s: float) -> None:
+        """Telemetry repeats the verdict, should its event have been lost."""
+        result = _name(protocol.RESULT_NAMES, frame.value("result"))
+        if result in ("none", self.device_result) or not self._armed or frame.state in UNDER_WAY:
+            return
+        if self.phase is Phase.RUNNING:
+            cause = _name(protocol.CAUSES, frame.value("cause"))
+            self._hear_verdict(result, cause if cause != _NO_CAUSE else self._usual_cause(result), now_s)
+
+    def _hear_verdict(self, result: str, cause: str, now_s: float) -> None:
+        """The last verdict stands: a fault while cooling down is graver than the end before it."""
+        if self.over:
+            return
+        self._wake_s = -math.inf
+        self._device_word = (result, cause)
+        self._verdict_s = now_s
+
+    def _usual_cause(self, result: str) -> str:
+        if result == "stopped" and self._stop_wanted:
+            return "operator_stop"
+        return _USUAL_CAUSE.get(result, _NO_CAUSE)
+
+    # What an accepted command leads to
+
+    def _leased(self, _command: _Command, _frame: Frame, now_s: float) -> None:
+        self._owned = True
+        self._lease_due_s = now_s + LEASE_EVERY_S
+
+    def _acknowledge_done(self, _command: _Command, _frame: Frame, _now_s: float) -> None:
+        self._acknowledged = True
+
+    def _value_stored(self, command: _Command, frame: Frame, _now_s: float) -> None:
+        key, value = command.arguments
+        if frame.value("value") != value:
+            self._fail("refused", f"the device stored {key}={frame.value('value')} instead of {value}")
+
+    def _configured(self, _command: _Command, frame: Frame, now_s: float) -> None:
+        understood = frame.value("value")
+        if understood != self._digest:
+            digests = f"digest {understood} instead of {self._digest}"
+            self._fail("refused", f"the device understood other values than were sent: {digests}")
+            return
+        self._enter(Phase.ARM, now_s, ARMED_WITHIN_S)
+        self._ask("ARM", self._digest, self.hello["nonce"])
+        self._armed = True
+
+    def _arm_accepted(self, _command: _Command, _frame: Frame, now_s: float) -> None:
+        self._enter(Phase.ARM, now_s, ARMED_WITHIN_S)
+
+    def _started(self, _command: _Command, _frame: Frame, now_s: float) -> None:
+        self._enter(Phase.RUNNING, now_s, VERDICT_WITHIN_S)
+
+    # What is due
+
+    def _poll_hello(self, now_s: float, out: list[bytes]) -> None:
+        if self._deadline_s == math.inf:
+            self._enter(Phase.HELLO, now_s, self._hello_within_s)
+        if _due(now_s, self._deadline_s):
+            self._give_up_hello()
+        elif _due(now_s, self._hello_due_s):
+            self._hello_due_s = now_s + HELLO_EVERY_S
+            self._send(HELLO_LINE, now_s, out)
+
+    def _give_up_hello(self) -> None:
+        within = f"{self._hello_within_s:g} s"
+        if self.state in UNDER_WAY:
+            self._fail("refused", _under_way(self.state))
+        elif self.hello:
+            self._fail("refused", f"another host owns the device and has not let go of it within {within}")
+        else:
+            self._fail("link_lost", f"no HELLO came within {within}")
+
+    def _check_hello(self, now_s: float) -> None:
+        misfit = _misfit(self.hello, self._expect_protocol)
+        if misfit:
+            self._fail("refused", misfit)
+        elif self.hello["nonce"] != _OWNED_NONCE:
+            self._enter(Phase.CLAIM, now_s, AT_REST_WITHIN_S)
+
+    def _poll_claim(self, now_s: float, _out: list[bytes]) -> None:
+        """Wait until the device is at rest, claim it, and clear its last result if that was asked for."""
+        if self._queue or self._in_flight:
+            return
+        name = _name(protocol.STATE_NAMES, self.state)
+        if self.state in UNDER_WAY:
+            self._fail("refused", _under_way(self.state))
+        elif _due(now_s, self._deadline_s):
+            self._fail("refused", f"the device is still in {name} after {AT_REST_WITHIN_S:g} s")
+        elif self.state in _WILL_REST:
+            return
+        elif self.state in OVER and not self._acknowledge:
+            self._fail("refused", f"the device shows how its last run ended ({name}): acknowledge that first")
+        elif not self._owned:
+            self._ask("LEASE", self.hello["nonce"])
+        elif self.state == protocol.IDLE:
+            self._configure(now_s)
+        elif not self._acknowledged:
+            self._ask("ACKNOWLEDGE")
+
+    def _configure(self, now_s: float) -> None:
+        self._enter(Phase.CONFIGURE, now_s, math.inf)
+        for name, value in zip(plan.NAMES, self._values, strict=True):
+            self._ask("SET", name, value)
+
+    def _poll_configure(self, _now_s: float, _out: list[bytes]) -> None:
+        if not self._queue and not self._in_flight and not self._checked:
+            self._checked = True
+            self._ask("CONFIGURE")
+
+    def _poll_arm(self, now_s: float, _out: list[bytes]) -> None:
+        if self._in_flight or self._queue:
+            return
+        if self._arm_again_s < math.inf:
+            if _due(now_s, self._arm_again_s):
+                self._arm_again_s = math.inf
+                self._ask("ARM", self._digest, self.hello["nonce"])
+        elif self.state == protocol.ARMED:
+            self._enter(Phase.START, now_s, math.inf)
+            self._ask("START", self.hello["nonce"])
+        elif self.state in OVER:
+            self._enter(Phase.RUNNING, now_s, VERDICT_WITHIN_S)
+        elif _due(now_s, self._deadline_s):
+            name = _name(protocol.STATE_NAMES, self.state)
+            self._fail("refused", f"the device accepted ARM but is in {name} after {ARMED_WITHIN_S:g} s")
+
+    def _poll_start(self, now_s: float, _out: list[bytes]) -> None:
+        if self.state in OVER:
+            self._in_flight.clear()
+            self._enter(Phase.RUNNING, now_s, VERDICT_WITHIN_S)
+
+    def _poll_running(self, now_s: float, _out: list[bytes]) -> None:
+        self._notice_silence(now_s)
+        if self.over:
+            return
+        if self.state in UNDER_WAY:
+            self._rest_s = math.inf
+            if self.state == protocol.ARMED and _due(now_s, self._deadline_s):
+                self._fail("refused", "the device accepted START but stays ARMED")
+            return
+        if self._rest_s == math.inf:
+            self._rest_s = now_s
+        if self._device_word is None:
+            self._wait_for_verdict(now_s)
+        elif self.state != protocol.COOLDOWN or _due(now_s, self._verdict_s + self._watch_s):
+            self.phase = Phase.ENDED
+
+    def _wait_for_verdict(self, now_s: float) -> None:
+        """RF is off and nobody has said why."""
+        waited = _due(now_s, self._rest_s + VERDICT_WITHIN_S)
+        if self._host_word is not None:
+            if waited or (self.state == protocol.IDLE and self._is_stopped()):
+                self.phase = Phase.ENDED
+        elif waited and self.state == protocol.IDLE:
+            self._hear_restart(now_s)  # a run leaves for IDLE in no other way
+        elif waited:
+            name = _name(protocol.STATE_NAMES, self.state)
+            self._fail("link_lost", f"the device is in {name} and does not say how the run ended")
+
+    def _notice_silence(self, now_s: float) -> None:
+        quiet_s = now_s - self._heard_s
+        if not _due(quiet_s, SILENCE_S):
+            return
+        if self._device_word is not None:
+            self.phase = Phase.ENDED  # its word stands, and RF was off when it was given
+        elif not self._silent:
+            self._silent = True
+            self._host_word = ("link_lost", "lease_lost")
+            self.refusal = f"nothing was heard from the device for {SILENCE_S:g} s"
+            self._wake_s = -math.inf
+        elif _due(quiet_s, SILENCE_S + LOST_GRACE_S):
+            self.phase = Phase.ENDED
+
+    def _poll_stop(self, now_s: float, out: list[bytes]) -> None:
+        """STOP at once and again, until a frame that came clearly later shows that nothing is under way."""
+        if not (self._stop_wanted or self._silent) or self._is_stopped():
+            return
+        if _due(now_s, self._stop_due_s):
+            self._stop_due_s = now_s + STOP_EVERY_S
+            self._stop_sent_s = min(self._stop_sent_s, now_s)
+            self._send(STOP_LINE, now_s, out)
+        self._queue.clear()
+        self._in_flight.clear()
+        if self._host_word is None:
+            self._host_word = ("stopped", "operator_stop")
+        if not self._armed:
+            self.phase = Phase.ENDED
+        elif self.phase is not Phase.RUNNING:
+            self._enter(Phase.RUNNING, now_s, math.inf)
+
+    def _is_stopped(self) -> bool:
+        return self.state not in UNDER_WAY and self._heard_s > self._stop_sent_s + STOP_EVERY_S
+
+    def _poll_commands(self, now_s: float, out: list[bytes]) -> None:
+        for command in list(self._in_flight.values()):
+            if not _due(now_s, command.sent_s + ACK_WITHIN_S):
+                continue
+            if command.tries == TRIES:
+                what = "arrived damaged" if command.damaged else "was not answered"
+                self._fail("link_lost", f"{command.words()} {what}, {TRIES} times")
+                return
+            self._transmit(command, now_s, out)
+        while self._queue and len(self._in_flight) < self._window:
+            command = self._queue.popleft()
+            command.id = self._take_id()
+            command.line = command_line(command.id, command.verb, *command.arguments)
+            self._in_flight[command.id] = command
+            self._transmit(command, now_s, out)
+
+    def _renew_lease(self, now_s: float, out: list[bytes]) -> None:
+        if self._lease and _due(now_s, self._lease_due_s):
+            self._lease_due_s = max(self._lease_due_s + LEASE_EVERY_S, now_s)
+            ident = self._take_id()
+            self._renewals.append(ident)
+            self._send(command_line(ident, "LEASE", self.hello["nonce"]), now_s, out)
+
+    # The means
+
+    def _ask(self, verb: str, *arguments: str | int) -> None:
+        self._queue.append(_Command(verb, arguments))
+        self._wake_s = -math.inf
+
+    def _take_id(self) -> int:
+        ident = self._next_id
+        self._next_id = ident + 1 if ident < MAX_COMMAND_ID else 1
+        return ident
+
+    def _transmit(self, command: _Command, now_s: float, out: list[bytes]) -> None:
+        command.sent_s = now_s
+        command.tries += 1
+        self._send(command.line, now_s, out)
+
+    def _send(self, line: bytes, now_s: float, out: list[bytes]) -> None:
+        out.append(line)
+        self.commands.append((now_s, "tx", line.decode("ascii").rstrip("\n")))
+
+    def _enter(self, phase: Phase, now_s: float, within_s: float) -> None:
+        self.phase = phase
+        self._deadline_s = now_s + within_s
+        self._wake_s = -math.inf
+
+    def _fail(self, result: str, sentence: str) -> None:
+        """Give up. A device that may be armed is told to stop once; its lease does the rest."""
+        self.phase = Phase.FAILED
+        self.refusal = sentence
+        self._host_word = (result, _NO_CAUSE)
+        self._farewell = STOP_LINE if self._armed else b""
+        self._wake_s = -math.inf
+
+    def _word(self) -> tuple[str, str]:
+        host, device = self._host_word, self._device_word
+        said = device[0] if device else "stopped"
+        if host is not None and host[0] == "link_lost" and said in ("stopped", "link_lost"):
+            return host
+        return device or host or ("none", _NO_CAUSE)
+
+
+def _check_values(values: Mapping[str, int]) -> None:
+    missing = [name for name in plan.NAMES if name not in values]
+    unknown = sorted(set(values) - set(plan.NAMES))
+    if missing or unknown:
+        raise ValueError(f"values lack {missing} and have unknown {unknown}")
+    for name, value in values.items():
+        if abs(value) > MAX_NUMBER:
+            raise ValueError(f"{name}={value} is more than the wire carries")
+
+
+def _under_way(state: int) -> str:
+    return f"the device is in {_name(protocol.STATE_NAMES, state)}: another run is under way"
+
+
+def _misfit(hello: Mapping[str, str], expect_protocol: str) -> str:
+    """Why a device with this HELLO cannot be armed by this host; empty if it can."""
+    schema, digest = hello.get("schema"), hello.get("proto")
+    if schema != str(protocol.SCHEMA):
+        return f"the device speaks schema {schema}, this host {protocol.SCHEMA}: it may be watched, not armed"
+    if digest != expect_protocol:
+        return (
+            f"the device speaks protocol {digest}, this host {expect_protocol}: it may be watched, not armed"
+        )
+    if not hello.get("nonce", "").isdecimal():
+        return "the device's HELLO has no nonce to claim it by"
+    return ""
+
+
+def _answers(frame: Frame, command: _Command) -> bool:
+    """Whether an ack is about this command, and not about an older one with the same id."""
+    if frame.value("verb") not in (_VERB_INDEX[command.verb], _UNKNOWN_VERB):
+        return False
+    keys = (protocol.NO_KEY, plan.INDEX[str(command.arguments[0])]) if command.verb == "SET" else ()
+    return not keys or frame.value("key") in keys
+
+
+def _ack_reason(frame: Frame) -> str:
+    """What an ack's code, key and value say, in words."""
+    code, key, value = frame.value("code"), frame.value("key"), frame.value("value")
+    reason = _name(protocol.ACK_NAMES, code)
+    if code == protocol.ACK_BAD_VALUE and key < len(plan.PARAMETERS):
+        row = plan.PARAMETERS[key]
+        return f"{reason} ({row[2]} … {row[3]})"
+    if code == protocol.ACK_CONTRADICTION and 0 <= value < len(plan.CONTRADICTIONS):
+        name, text = plan.CONTRADICTIONS[value]
+        return f"{reason}: {name}: {text}"
+    return reason
+
+
+def _ack_text(frame: Frame) -> str:
+    """An ack as one line of the command log."""
+    fields = frame.fields()
+    verb = protocol.VERBS[fields["verb"]][0] if fields["verb"] < len(protocol.VERBS) else "?"
+    key = f" {plan.NAMES[fields['key']]}" if fields["key"] < len(plan.NAMES) else ""
+    code = _name(protocol.ACK_NAMES, fields["code"])
+    return f"{fields['id']} {verb}{key}: {code} {fields['value']} {fields['value2']}"
+
+
+def _name(names: tuple[str, ...], index: int) -> str:
+    """A name of the protocol by its number, which a newer device may have more of."""
+    return names[index] if 0 <= index < len(names) else f"number {index}"
+
+
+def _due(now_s: float, due_s: float) -> bool:
+    return now_s + _CLOCK_GRAIN_S >= due_s

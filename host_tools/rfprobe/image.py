@@ -1,0 +1,284 @@
+"""Build the firmware image: MicroPython with the controller frozen in, for flashing and for the emulated chip.
+
+`python -m rfprobe.image --board rpi_pico` builds from Debian's packages (see `debian_toolchain`) and caches what
+it made under a digest of everything that went into it: a second run with unchanged inputs copies the image.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from rfprobe import debian_toolchain as debian
+from rfprobe.debian_toolchain import ENVIRONMENT_EXIT_CODE, EnvironmentFault, Toolchain, find_tool, run, say
+
+BAD_INPUT_EXIT_CODE = 2
+
+_PACKAGE = Path(__file__).resolve().parent
+_REPOSITORY = _PACKAGE.parents[1]
+_INSTALLED_DATA = _PACKAGE / "data"
+
+# Every image says that it was built at the moment MicroPython 1.25.0 was released, whenever it was built:
+# equal inputs give equal bytes.
+_SOURCE_DATE_EPOCH = "1744675200"
+
+
+class BadInput(Exception):
+    """Something the user named is not there or not right. One line; exit code 2."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that goes into an image, by its path in the staged tree."""
+
+    board: str
+    family: str
+    """UF2 family and port: what board.toml says under [micropython]."""
+    files: dict[str, Path]
+
+    def digest(self, prefix: str = "") -> str:
+        """Return the SHA-256 of all files below `prefix`, with their names."""
+        digest = hashlib.sha256()
+        for name in sorted(self.files):
+            if name.startswith(prefix):
+                content = self.files[name].read_bytes()
+                digest.update(f"{name}\0{len(content)}\0".encode())
+                digest.update(content)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image."""
+
+    path: Path
+    digest: str
+    """SHA-256 of its inputs: the firmware, the board, the build and the toolchain."""
+    cached: bool
+    """True if it was taken from the cache."""
+    versions: dict[str, str]
+    """Debian version by package it was built from."""
+
+
+def default_cache() -> Path:
+    """Return the folder that holds toolchains and images: RFPROBE_CACHE or the user's cache folder."""
+    named = os.environ.get("RFPROBE_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("rfprobe")
+
+
+# Inputs
+
+
+def collect_inputs(board: str, firmware: Path | None = None) -> Inputs:
+    """Return the files that the image for `board` is made of.
+
+    `firmware` replaces the project's firmware folder: main.py and modules for a test. Its boot.py may be
+    missing, and then the project's is taken.
+    """
+    folder = _boards_folder() / board
+    if not (folder / "manifest.py").is_file():
+        known = ", ".join(sorted(path.parent.name for path in _boards_folder().glob("*/manifest.py"))) or "none"
+        raise BadInput(f"no image can be built for board {board!r} (boards with a manifest.py: {known})")
+    described = tomllib.loads((folder / "board.toml").read_text())
+    files = {f"boards/{board}/{path.name}": path for path in folder.glob("*.py")}
+    for path in sorted((folder / "micropython").iterdir()):
+        files[f"boards/{board}/micropython/{path.name}"] = path
+    files.update(_firmware_files(firmware))
+    return Inputs(board, str(described["micropython"]["uf2_family"]), files)
+
+
+def _boards_folder() -> Path:
+    in_repository = _REPOSITORY / "boards"
+    return in_repository if in_repository.is_dir() else _INSTALLED_DATA / "boards"
+
+
+def _firmware_files(override: Path | None) -> dict[str, Path]:
+    own = _own_firmware_files()
+    if override is None:
+        return own
+    if not (override / "main.py").is_file():
+        raise BadInput(f"{override} has no main.py to freeze")
+    return {"firmware/boot.py": own["firmware/boot.py"], **_python_files(override, "firmware")}
+
+
+def _own_firmware_files() -> dict[str, Path]:
+    in_repository = _REPOSITORY / "firmware"
+    if in_repository.is_dir():
+        return _python_files(in_repository, "firmware")
+    files = _python_files(_INSTALLED_DATA / "firmware", "firmware")
+    for package in ("rfprobe_core", "rfprobe_drivers"):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            files.update(_python_files(Path(spec.origin).parent, f"firmware/{package}"))
+    return files
+
+
+def _python_files(folder: Path, prefix: str) -> dict[str, Path]:
+    paths = (path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    return {f"{prefix}/{path.relative_to(folder).as_posix()}": path for path in paths}
+
+
+# Building
+
+
+def build_image(inputs: Inputs, cache: Path, mirror: str | None = None) -> Image:
+    """Return the image made of `inputs`, from `cache` or built into it."""
+    cache.mkdir(parents=True, exist_ok=True)
+    digest = _image_digest(inputs)
+    image = cache / "images" / f"{inputs.board}-{digest[:24]}.uf2"
+    record = image.with_suffix(".json")
+    if image.is_file() and record.is_file():
+        return Image(image, digest, True, json.loads(record.read_text()))
+    with _locked(cache / "lock"):
+        toolchain = debian.provide_toolchain(cache, mirror)
+        binary = _compile(inputs, toolchain, cache)
+        image.parent.mkdir(exist_ok=True)
+        _write_uf2(binary, image, inputs.family, toolchain)
+        record.write_text(json.dumps(dict(toolchain.versions), indent=1, sort_keys=True) + "\n")
+    return Image(image, digest, False, dict(toolchain.versions))
+
+
+def _image_digest(inputs: Inputs) -> str:
+    own_source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return hashlib.sha256(f"{debian.toolchain_key()} {own_source} {inputs.digest()}".encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the cache for one build at a time, across processes."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another build")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(inputs: Inputs, toolchain: Toolchain, cache: Path) -> Path:
+    """Compile and link; return the flat binary.
+
+    The build tree is kept per toolchain and board definition, so that a change of the firmware compiles the
+    frozen modules and links, and nothing else.
+    """
+    definition = f"boards/{inputs.board}/micropython/"
+    key = hashlib.sha256(f"{toolchain.root.name} {inputs.digest(definition)}".encode()).hexdigest()
+    build = cache / f"build-{inputs.board}-{key[:16]}"
+    stage = build / "stage"
+    _stage(inputs, stage)
+    env = debian.compiler_environment(toolchain.root)
+    env.update(SOURCE_DATE_EPOCH=_SOURCE_DATE_EPOCH, MICROPY_GIT_TAG="v1.25.0", MICROPY_GIT_HASH="debian")
+    cmake = find_tool("cmake", "cmake")
+    tree = build / "tree"
+    if not (tree / "CMakeCache.txt").is_file():
+        say("configuring MicroPython's build")
+        run(
+            [cmake, "-S", toolchain.micropython / "ports" / "rp2", "-B", tree, *_generator()]
+            + _definitions(inputs, toolchain, stage),
+            what="configuring MicroPython's build",
+            env=env,
+            log=build / "configure.log",
+        )
+    # Compiled modules are reused by file time, which says nothing about staged copies.
+    shutil.rmtree(tree / "frozen_mpy", ignore_errors=True)
+    say("compiling MicroPython with the firmware frozen in")
+    run(
+        [cmake, "--build", tree, "--parallel", str(os.cpu_count() or 1)],
+        what="compiling MicroPython",
+        env=env,
+        log=build / "compile.log",
+    )
+    return tree / "firmware.bin"
+
+
+def _stage(inputs: Inputs, stage: Path) -> None:
+    shutil.rmtree(stage, ignore_errors=True)
+    for name, path in inputs.files.items():
+        target = stage / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The board definition keeps its time, or everything would be compiled anew.
+        (shutil.copy2 if "/micropython/" in name else shutil.copyfile)(path, target)
+
+
+def _generator() -> list[str]:
+    return ["-G", "Ninja"] if shutil.which("ninja") else []
+
+
+def _definitions(inputs: Inputs, toolchain: Toolchain, stage: Path) -> list[str]:
+    board = stage / "boards" / inputs.board
+    return [
+        f"-DPICO_SDK_PATH_OVERRIDE={toolchain.pico_sdk}",
+        "-DPICO_NO_PICOTOOL=1",
+        f"-DMICROPY_BOARD=RFPROBE_{inputs.board.upper()}",
+        f"-DMICROPY_BOARD_DIR={board / 'micropython'}",
+        f"-DMICROPY_FROZEN_MANIFEST={board / 'manifest.py'}",
+        f"-DPython3_EXECUTABLE={sys.executable}",
+    ]
+
+
+def _write_uf2(binary: Path, image: Path, family: str, toolchain: Toolchain) -> None:
+    unfinished = image.with_suffix(".unfinished")
+    converter = toolchain.micropython / "tools" / "uf2conv.py"
+    run(
+        [sys.executable, converter, "-c", "-f", family, "-b", "0x10000000", "-o", unfinished, binary],
+        what="writing the UF2 file",
+    )
+    unfinished.replace(image)
+
+
+# The command
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m rfprobe.image", description=__doc__)
+    parser.add_argument("--board", default="rpi_pico", help="folder below boards/ (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, help="where to put the image (default: build/BOARD/rfprobe.uf2)")
+    parser.add_argument("--cache", type=Path, help="cache folder (default: RFPROBE_CACHE or the user's cache)")
+    parser.add_argument("--firmware", type=Path, help="folder with a main.py to freeze in place of the firmware")
+    parser.add_argument(
+        "--mirror",
+        default=os.environ.get("RFPROBE_DEBIAN_MIRROR"),
+        help="Debian archive to fetch from (default: RFPROBE_DEBIAN_MIRROR or the one in this machine's apt sources)",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the image and return the exit code: 0, 2 for bad input, 6 for what cannot be had here."""
+    options = _parse(arguments)
+    output: Path = options.output or Path("build") / options.board / "rfprobe.uf2"
+    started = time.monotonic()
+    try:
+        inputs = collect_inputs(options.board, options.firmware)
+        image = build_image(inputs, options.cache or default_cache(), options.mirror)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image.path, output)
+    except BadInput as fault:
+        print(f"image: {fault}", file=sys.stderr)
+        return BAD_INPUT_EXIT_CODE
+    except EnvironmentFault as fault:
+        print(f"image: {fault}", file=sys.stderr)
+        return ENVIRONMENT_EXIT_CODE
+    except OSError as fault:
+        print(f"image: {fault.filename or 'file'}: {fault.strerror}", file=sys.stderr)
+        return ENVIRONMENT_EXIT_CODE
+    how = "from the cache" if image.cached else "built"
+    say(f"{output}: {output.stat().st_size} bytes, {how} in {time.monotonic() - started:.1f} s")
+    print(json.dumps({"image": str(output), "digest": image.digest, "cached": image.cached}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,318 @@
+"""A treatment plan: what to reach, how fast, for how long, and the limits of the run. One TOML file.
+
+Every number is checked against the hard limits of `rfprobe_core.plan.PARAMETERS`, and the whole against that
+module's contradictions, so that nothing is sent which the device would refuse.
+"""
+
+import math
+from array import array
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from rfprobe.errors import BadInput, EnvironmentProblem, reason_of
+from rfprobe.toml_source import TOLD, KeyPath, Quantity, Source, load, quantities, quantity_keys
+from rfprobe_core import plan as device
+
+BASE_RATE_HZ = 100
+"""The controller's tick; telemetry goes out every so many ticks."""
+RAMP_FROM_C = 20.0
+"""Where the ramp is taken to start for the default of `max_rf_on_s`: room temperature, the longest ramp."""
+WARMEST_START_C = 37.0
+"""Where the shortest ramp starts: perfused tissue."""
+RAMP_ALLOWANCE = 1.5
+RF_ON_ALLOWANCE_S = 60.0
+
+
+class Table(BaseModel):
+    """Base of every table in a plan or profile: no unknown keys, no conversion between types, no NaN."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def one_line(text: str) -> str:
+    """Text that fits a file name, a table and a title."""
+    if not text.strip() or not text.isprintable():
+        raise PydanticCustomError(TOLD, "must be one line of printable text")
+    return text.strip()
+
+
+Title = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(one_line)]
+
+
+def _available_mode(mode: str) -> str:
+    available = ", ".join(device.MODE_NAMES[index] for index in device.MODES_AVAILABLE)
+    if mode not in device.MODE_NAMES:
+        raise PydanticCustomError(
+            TOLD, "there is no mode '{mode}'; available: {available}", {"mode": mode, "available": available}
+        )
+    if device.MODE_NAMES.index(mode) not in device.MODES_AVAILABLE:
+        raise PydanticCustomError(
+            TOLD,
+            "the mode '{mode}' is not available in this firmware; available: {available}",
+            {"mode": mode, "available": available},
+        )
+    return mode
+
+
+def _divides_the_tick(rate_Hz: float) -> float:
+    if rate_Hz < 1 or BASE_RATE_HZ % rate_Hz != 0:
+        rates = ", ".join(str(rate) for rate in range(1, BASE_RATE_HZ + 1) if BASE_RATE_HZ % rate == 0)
+        raise PydanticCustomError(
+            TOLD, "out of range: {rate} Hz; must be one of {all} Hz", {"rate": f"{rate_Hz:.6g}", "all": rates}
+        )
+    return rate_Hz
+
+
+class PlanTable(Table):
+    """`[plan]`: what this is called, and how energy is delivered."""
+
+    name: Title
+    mode: Annotated[str, AfterValidator(_available_mode)]
+
+
+class TargetTable(Table):
+    """`[target]`: what to reach, how fast, and for how long."""
+
+    temperature_C: Annotated[float, Quantity("target_mC", 1000, "°C")]
+    ramp_C_per_s: Annotated[float, Quantity("ramp_mC_per_s", 1000, "°C/s")]
+    hold_s: Annotated[float, Quantity("hold_ms", 1000, "s")]
+    cooldown_s: Annotated[float, Quantity("cooldown_ms", 1000, "s")] = 5.0
+
+
+class LimitsTable(Table):
+    """`[limits]`: what ends the run. `guard_trip_C` may be left out only where no guard is needed."""
+
+    max_power_W: Annotated[float, Quantity("max_power_mW", 1000, "W")]
+    max_temperature_C: Annotated[float, Quantity("max_temperature_mC", 1000, "°C")]
+    min_impedance_ohm: Annotated[float, Quantity("min_impedance_mohm", 1000, "Ω")]
+    max_impedance_ohm: Annotated[float, Quantity("max_impedance_mohm", 1000, "Ω")]
+    guard_needed: bool = True
+    guard_trip_C: Annotated[float | None, Quantity("guard_trip_mC", 1000, "°C")] = None
+    max_rf_on_s: Annotated[float | None, Quantity("max_rf_on_ms", 1000, "s")] = None
+    max_energy_J: Annotated[float | None, Quantity("max_energy_mJ", 1000, "J")] = None
+
+
+class TelemetryTable(Table):
+    """`[telemetry]`: how often the device reports; a divisor of its 100 Hz tick."""
+
+    rate_Hz: Annotated[float, AfterValidator(_divides_the_tick)] = 20.0
+
+
+class Plan(Table):
+    """A whole plan, as written in the file."""
+
+    plan: PlanTable
+    target: TargetTable
+    limits: LimitsTable
+    telemetry: TelemetryTable = TelemetryTable()
+
+
+PLAN_KEYS: dict[str, KeyPath] = {
+    **{parameter: key for parameter, (key, _) in quantity_keys(Plan).items()},
+    "mode": ("plan", "mode"),
+    "guard_needed": ("limits", "guard_needed"),
+    "telemetry_ticks": ("telemetry", "rate_Hz"),
+}
+"""The TOML key of each parameter of the device's PLAN group."""
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A plan that was read and found usable: its tables, its text, and the values for the device."""
+
+    source: Source
+    plan: Plan
+
+    @property
+    def path(self) -> Path:
+        return self.source.path
+
+    @property
+    def text(self) -> str:
+        """The file as written, comments and all: it is kept in the session."""
+        return self.source.text
+
+    @property
+    def name(self) -> str:
+        return self.plan.plan.name
+
+    @property
+    def max_rf_on_s(self) -> float:
+        """As given, or one and a half ramps from 20 °C, the hold and a minute (within the device's limit)."""
+        if self.plan.limits.max_rf_on_s is not None:
+            return self.plan.limits.max_rf_on_s
+        longest_s = RAMP_ALLOWANCE * self.ramp_s() + self.plan.target.hold_s + RF_ON_ALLOWANCE_S
+        return _within("max_rf_on_ms", longest_s)
+
+    @property
+    def max_energy_J(self) -> float:
+        """As given, or full power for the whole of `max_rf_on_s` (within the device's limit)."""
+        if self.plan.limits.max_energy_J is not None:
+            return self.plan.limits.max_energy_J
+        return _within("max_energy_mJ", self.plan.limits.max_power_W * self.max_rf_on_s)
+
+    def ramp_s(self, start_C: float = RAMP_FROM_C) -> float:
+        """How long the ramp takes from `start_C`, in s."""
+        return max(0.0, self.plan.target.temperature_C - start_C) / self.plan.target.ramp_C_per_s
+
+    def setpoint_C(self, t_s: float, start_C: float) -> float | None:
+        """The planned set-point `t_s` after the start of the ramp; None before it and after the hold."""
+        target = self.plan.target
+        if not 0.0 <= t_s <= self.ramp_s(start_C) + target.hold_s:
+            return None
+        return min(target.temperature_C, start_C + t_s * target.ramp_C_per_s)
+
+    @cached_property
+    def _values(self) -> dict[str, int]:
+        tables = (self.plan.target, self.plan.limits)
+        given = {note.parameter: (note, value) for table in tables for _, note, value in quantities(table)}
+        values = {name: note.stored(value) for name, (note, value) in given.items() if value is not None}
+        values["mode"] = device.MODE_NAMES.index(self.plan.plan.mode)
+        values["guard_needed"] = int(self.plan.limits.guard_needed)
+        values["telemetry_ticks"] = round(BASE_RATE_HZ / self.plan.telemetry.rate_Hz)
+        values["max_rf_on_ms"] = round(self.max_rf_on_s * 1000)
+        values["max_energy_mJ"] = round(self.max_energy_J * 1000)
+        group = [(name, default) for name, group, _, _, default in device.PARAMETERS if group == device.PLAN]
+        return {name: values.get(name, default) for name, default in group}
+
+    def values(self) -> dict[str, int]:
+        """The PLAN group of `rfprobe_core.plan.PARAMETERS`, every name, in the table's order."""
+        return dict(self._values)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the values, not of the text: comments and order do not change it."""
+        return group_digest(self._values, device.PLAN)
+
+    @property
+    def text_sha256(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
+    def remarks(self) -> list[str]:
+        """What a plan may say, but whose author should know."""
+        remarks: list[str] = []
+        needed_s = self.ramp_s(WARMEST_START_C) + self.plan.target.hold_s
+        if needed_s > self.max_rf_on_s:
+            remarks.append(
+                f"the ramp from {WARMEST_START_C:g} °C and the hold take {needed_s:.6g} s, but RF ends after "
+                f"{self.max_rf_on_s:.6g} s: this run cannot complete"
+            )
+        if not self.plan.limits.guard_needed:
+            remarks.append("no guard thermocouple is needed: nothing watches the neural structures")
+        return remarks
+
+
+def _within(parameter: str, value: float) -> float:
+    """`value` (in thousands of the stored unit), no further than the device's hard limits."""
+    _, _, low, high, _ = device.PARAMETERS[device.INDEX[parameter]]
+    return min(max(math.floor(value * 1000), low), high) / 1000
+
+
+def group_digest(values: dict[str, int], group: int) -> str:
+    """Seven hex digits over one group's values, as the device computes it."""
+    table = device.default_values()
+    for name, value in values.items():
+        table[device.INDEX[name]] = value
+    return f"{device.digest(table, group):07x}"
+
+
+CONTRADICTION_PARTNERS = {
+    "target_mC": "max_temperature_mC",
+    "min_impedance_mohm": "max_impedance_mohm",
+    "max_rf_on_ms": "hold_ms",
+    "max_voltage_mV": "full_scale_voltage_mV",
+    "test_power_mW": "max_power_mW",
+}
+"""The other value of each contradiction between two numbers."""
+
+
+def contradiction_told(table: "array[int]", shown: dict[str, Quantity]) -> tuple[str, str] | None:
+    """(parameter, reason with both values) of the device's first contradiction in `table`, or None."""
+    code = device.contradiction(table)
+    if code < 0:
+        return None
+    parameter, text = device.CONTRADICTIONS[code]
+    partner = CONTRADICTION_PARTNERS.get(parameter)
+    if partner is None or parameter not in shown or partner not in shown:
+        return parameter, text
+    first = shown[parameter].shown(table[device.INDEX[parameter]])
+    second = shown[partner].shown(table[device.INDEX[partner]])
+    return parameter, f"{text}: {first} against {second}"
+
+
+PLAN_QUANTITIES: dict[str, Quantity] = {name: quantity for name, (_, quantity) in quantity_keys(Plan).items()}
+
+
+def _with_a_harmless_probe(values: dict[str, int]) -> "array[int]":
+    """The values beside a profile that contradicts no plan: a control, a guard, the smallest test power."""
+    table = device.default_values()
+    beside = {"thermocouples": 2, "tc0_role": device.ROLE_CONTROL, "tc1_role": device.ROLE_GUARD}
+    for name, value in {**beside, **values}.items():
+        table[device.INDEX[name]] = value
+    return table
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read and check a plan. Raises BadInput with one line for each thing wrong with it."""
+    source, plan = load(path, Plan, "plan")
+    if plan.limits.guard_needed and plan.limits.guard_trip_C is None:
+        reason = "missing: a plan that needs a guard says where it trips"
+        raise source.complain(("limits", "guard_trip_C"), reason)
+    file = PlanFile(source, plan)
+    found = contradiction_told(_with_a_harmless_probe(file.values()), PLAN_QUANTITIES)
+    if found is not None:
+        raise source.complain(PLAN_KEYS[found[0]], found[1])
+    return file
+
+
+TEMPLATE = """\
+# A plan: what to reach, how fast, for how long, and the limits of the run.
+# Bench, phantom and ex-vivo use. Not a medical device.
+
+[plan]
+name = {name}
+mode = "temperature"          # the only mode of this firmware
+
+[target]
+temperature_C = 70.0          # at the control thermocouple; {target_mC}
+ramp_C_per_s = 1.0            # how fast the set-point rises; {ramp_mC_per_s}
+hold_s = 60.0                 # counted from reaching the target; {hold_ms}
+cooldown_s = 5.0              # recorded after RF has ended; {cooldown_ms}
+
+[limits]
+max_power_W = 15.0            # {max_power_mW}
+max_temperature_C = 90.0      # any thermocouple above it ends the run; {max_temperature_mC}
+min_impedance_ohm = 20.0      # below: a short; {min_impedance_mohm}
+max_impedance_ohm = 2000.0    # above: no contact, or charred tissue; {max_impedance_mohm}
+guard_needed = true           # false only where there is nothing to protect
+guard_trip_C = 44.0           # at the guard thermocouple; {guard_trip_mC}
+# max_rf_on_s = 200.0         # default: 1.5 ramps from 20 °C, the hold and 60 s; {max_rf_on_ms}
+# max_energy_J = 2000.0       # default: max_power_W for all of max_rf_on_s; {max_energy_mJ}
+
+[telemetry]
+rate_Hz = 20                  # a divisor of 100
+"""
+
+
+def template(name: str) -> str:
+    """A commented plan to start from, with the device's own limits in the comments."""
+    ranges = {parameter: quantity.limits_told() for parameter, quantity in PLAN_QUANTITIES.items()}
+    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return TEMPLATE.format(name=quoted, **ranges)
+
+
+def write_template(path: Path, name: str, overwrite: bool) -> None:
+    """Write `template(name)` to `path`. Never overwrites unless told to."""
+    try:
+        with path.open("w" if overwrite else "x", encoding="utf-8") as file:
+            file.write(template(name))
+    except FileExistsError:
+        raise BadInput(f"{path}: the file is there already; --force overwrites it") from None
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: cannot be written: {reason_of(error)}") from None

@@ -1,0 +1,432 @@
+"""Reading a session: pandas frames in SI units, with the unit in each column's name.
+
+    s = open_session("last")
+    s.df          one row for each telemetry frame: t_s, utc, control_C, setpoint_C, power_W, impedance_ohm, …
+    s.truth       in a simulation: what the tissue really did
+    s.events, s.dose, s.health, s.commands, s.notes, s.text, s.meta, s.summary, s.verify()
+
+`t_s` counts from the tick in meta's `tick_zero` (the first tick of a simulation), else from the first frame.
+A reading that is not known is NaN, never 0.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from rfprobe import words
+from rfprobe.errors import BadInput, EnvironmentProblem
+from rfprobe.session_format import (
+    APPLICATION_ID,
+    CLOSED,
+    DEFAULT_DIRECTORY,
+    SCHEMA,
+    SUFFIX,
+    TABLES,
+    TRUTH_COLUMNS,
+    Json,
+    decoded_columns,
+)
+from rfprobe.session_writer import SessionWriter
+from rfprobe_core import plan, protocol, safety
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from rfprobe.session_verify import Verification
+
+__all__ = ["DEFAULT_DIRECTORY", "Session", "SessionWriter", "list_sessions", "open_session"]
+
+TICK_S = protocol.TICK_US / 1e6
+TICK_WRAP = protocol.U32_MAX + 1
+"""The device's tick count begins again at 0 after this many: 124 days."""
+_NEAR_WRAP = 1 << 20
+_AGE_UNKNOWN = 255
+_IMPEDANCE_UNKNOWN = 65_535
+_DUTY_FULL = 65_535
+
+
+class Session:
+    """One session file, opened for reading; also while it is being written.
+
+    Close it, or use it as a context.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises BadInput for what is no session of ours, EnvironmentProblem for what cannot be read."""
+        self.path = path
+        self._database = _connect(path)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file. What was read stays."""
+        self._database.close()
+
+    @property
+    def id(self) -> str:
+        """The session's name, which is also the file's unless that was renamed."""
+        return str(self.meta.get("session_id", self.path.stem))
+
+    @cached_property
+    def meta(self) -> dict[str, Json]:
+        """Everything said about the run: plan, probe, tissue, runtime, seed, versions, digests, times, …"""
+        rows = self.rows("SELECT key, value FROM meta ORDER BY key")
+        return {str(key): json.loads(value) for key, value in rows}
+
+    @property
+    def closed(self) -> bool:
+        """Whether its writer came to its end. If not, it is under way, or was cut off."""
+        return self.meta.get(CLOSED) is True
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the tissue's truth is known."""
+        return len(self.truth) > 0
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The run in figures: the object that `--json` prints."""
+        from rfprobe.summary import summarise
+
+        return summarise(self)
+
+    def verify(self) -> "Verification":
+        """Check the file against itself: structure, CRCs, decoded rows, gaps.
+
+        See `rfprobe.session_verify`.
+        """
+        from rfprobe.session_verify import verify_session
+
+        return verify_session(self)
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query. Raises EnvironmentProblem where the file is damaged or gone."""
+        try:
+            return self._database.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise EnvironmentProblem(f"{self.path}: cannot be read: {error}") from None
+
+    def parameters(self) -> dict[str, int]:
+        """What the device was configured with (`rfprobe_core.plan.PARAMETERS`); empty if not recorded."""
+        recorded = self.meta.get("parameters")
+        return cast(dict[str, int], recorded) if isinstance(recorded, dict) else {}
+
+    def places(self) -> dict[str, int]:
+        """Name of each fitted thermocouple → its place 0…3, see `named_places`."""
+        return named_places(self.parameters())
+
+    @cached_property
+    def df(self) -> "pd.DataFrame":
+        """Telemetry."""
+        import numpy as np
+
+        table = self._decoded(protocol.TELEMETRY)
+        frame = self._head(table)
+        frame["setpoint_C"] = _milli(table["setpoint_mC"], unknown=0)
+        for name, place in self.places().items():
+            age = table[f"tc{place}_age"]
+            known = age < _AGE_UNKNOWN
+            frame[f"{name}_C"] = np.where(known, table[f"tc{place}_mC"] / 1000, np.nan)
+            frame[f"{name}_age_s"] = np.where(known, age * TICK_S, np.nan)
+        frame["demand_W"] = table["demand_mW"] / 1000
+        frame["power_W"] = table["power_mW"] / 1000
+        frame["voltage_V"] = table["voltage_cV"] / 100
+        frame["current_A"] = table["current_dmA"] / 10_000
+        impedance = table["impedance_dohm"]
+        frame["impedance_ohm"] = np.where(impedance == _IMPEDANCE_UNKNOWN, np.nan, impedance / 10)
+        frame["duty"] = table["duty"] / _DUTY_FULL
+        frame["energy_J"] = table["energy_mJ"] / 1000
+        frame["remaining_s"] = table["remaining_ticks"] * TICK_S
+        frame["enable"] = (table["flags"] & protocol.FLAG_ENABLE) != 0
+        frame["flags"] = table["flags"]
+        frame["cause"] = _names(protocol.CAUSES, table["cause"])
+        frame["result"] = _names(protocol.RESULT_NAMES, table["result"])
+        return frame
+
+    @cached_property
+    def dose(self) -> "pd.DataFrame":
+        """CEM43 and peak of each thermocouple, and the time RF was on, as the device counts them."""
+        table = self._decoded(protocol.DOSE)
+        frame = self._head(table)
+        for name, place in self.places().items():
+            frame[f"{name}_cem43_min"] = table[f"tc{place}_cem43_ms"] / 60_000
+            frame[f"{name}_peak_C"] = table[f"tc{place}_peak_mC"] / 1000
+        frame["rf_on_s"] = table["rf_on_ms"] / 1000
+        return frame
+
+    @cached_property
+    def health(self) -> "pd.DataFrame":
+        """What differs from machine to machine: cost and lateness of a tick, free heap, counters."""
+        import numpy as np
+
+        table = self._decoded(protocol.HEALTH)
+        frame = self._head(table)
+        for name in ("cost_us_mean", "cost_us_max", "late_us_max", "heap_free_bytes"):
+            measured = table[name] != protocol.NOT_MEASURED
+            frame[name] = np.where(measured, table[name].astype(float), np.nan)
+        for name in ("frames_sent", "frames_dropped", "ticks_missed", "lines_refused", "faults"):
+            frame[name] = table[name]
+        frame["lease_left_s"] = table["lease_left_ms"] / 1000
+        return frame
+
+    @cached_property
+    def events(self) -> "pd.DataFrame":
+        """What happened: changes of state, faults, ends, refusals; `text` says it in words."""
+        table = self._decoded(protocol.EVENT)
+        frame = self._head(table)
+        frame["kind"] = _names(protocol.EVENT_NAMES, table["code"])
+        frame["cause"] = _names(protocol.CAUSES, table["cause"])
+        rows = [int(row) for row in table["row"]]
+        frame["row"] = [words.row_name(row) for row in rows]
+        for column in ("value", "limit"):
+            stored = [int(value) for value in table[column]]
+            frame[column] = [
+                float(words.row_value(row, value)) for row, value in zip(rows, stored, strict=True)
+            ]
+        frame["unit"] = [words.row_unit(row)[0] for row in rows]
+        ticks = zip(table["first_tick"], table["tick"], strict=True)
+        behind = [ticks_between(int(first), int(last)) or 0 for first, last in ticks]
+        frame["first_t_s"] = frame["t_s"] - [count * TICK_S for count in behind]
+        columns = zip(*(table[name] for name in ("code", "cause", "row", "value", "limit")), strict=True)
+        frame["text"] = [event_text(*(int(each) for each in row)) for row in columns]
+        return frame
+
+    @cached_property
+    def truth(self) -> "pd.DataFrame":
+        """What the simulation knows; no rows where the run was real."""
+        import pandas as pd
+
+        columns = ", ".join(TRUTH_COLUMNS)
+        rows = self.rows(f"SELECT {columns} FROM truth ORDER BY t_s")
+        return pd.DataFrame(rows, columns=list(TRUTH_COLUMNS), dtype=float)
+
+    @cached_property
+    def enable_edges(self) -> "pd.DataFrame":
+        """When the simulated enable pin changed: `t_s`, `level`."""
+        import pandas as pd
+
+        rows = self.rows("SELECT t_s, level FROM enable_edges ORDER BY t_s")
+        return pd.DataFrame(rows, columns=["t_s", "level"], dtype=float)
+
+    @cached_property
+    def commands(self) -> "pd.DataFrame":
+        """Lines sent to the device (`tx`) and its answers in words (`rx`)."""
+        return self._by_host_time("commands")
+
+    @cached_property
+    def notes(self) -> "pd.DataFrame":
+        """What the operator had to say."""
+        return self._by_host_time("notes")
+
+    @cached_property
+    def text(self) -> "pd.DataFrame":
+        """Text that came between the frames."""
+        return self._by_host_time("text")
+
+    @cached_property
+    def clock(self) -> "tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]":
+        """(frame id, t_s, host_ns) of every frame, in order of id."""
+        import numpy as np
+
+        rows = np.array(self.rows("SELECT id, tick, host_ns FROM frames ORDER BY id"), dtype=np.int64)
+        ids, ticks, host_ns = rows.reshape(-1, 3).T
+        t_s = unwrap_ticks(ticks, host_ns).astype(np.float64) * TICK_S
+        zero = self.meta.get("tick_zero")
+        if len(ticks) and isinstance(zero, int):
+            t_s += (ticks_between(zero, int(ticks[0])) or 0) * TICK_S
+        return ids, t_s, host_ns
+
+    def _decoded(self, kind: int) -> "pd.DataFrame":
+        """A decoded table as integers, in order of arrival."""
+        import numpy as np
+        import pandas as pd
+
+        columns = decoded_columns(kind)
+        table = next(name for name, theirs in TABLES.items() if theirs == columns)
+        told = ", ".join(f'"{name}"' for name in columns)
+        rows = np.array(self.rows(f"SELECT {told} FROM {table} ORDER BY frame"), dtype=np.int64)
+        return pd.DataFrame(rows.reshape(-1, len(columns)), columns=list(columns))
+
+    def _head(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """The columns every decoded table begins with: t_s, utc, channel, state."""
+        import numpy as np
+        import pandas as pd
+
+        ids, t_s, host_ns = self.clock
+        at: NDArray[np.int64] = np.searchsorted(ids, table["frame"].to_numpy(dtype=np.int64))
+        return pd.DataFrame(
+            {
+                "t_s": t_s[at],
+                "utc": pd.to_datetime(host_ns[at], unit="ns", utc=True),
+                "channel": table["channel"],
+                "state": _names(protocol.STATE_NAMES, table["state"]),
+            }
+        )
+
+    def _by_host_time(self, name: str) -> "pd.DataFrame":
+        """A table that has the host's time only, with `t_s` between the frames around it."""
+        import numpy as np
+        import pandas as pd
+
+        columns = list(TABLES[name])
+        rows = self.rows(f"SELECT {', '.join(columns)} FROM {name} ORDER BY rowid")
+        _, t_s, host_ns = self.clock
+        host = np.array([row[0] for row in rows], dtype=np.int64)
+        order = np.argsort(host_ns, kind="stable")
+        times = np.interp(host, host_ns[order], t_s[order]) if len(t_s) else np.full(len(host), np.nan)
+        frame = pd.DataFrame({"t_s": times, "utc": pd.to_datetime(host, unit="ns", utc=True)})
+        for index, column in enumerate(columns[1:], start=1):
+            frame[column] = [str(row[index]) for row in rows]
+        return frame
+
+
+def named_places(parameters: dict[str, int]) -> dict[str, int]:
+    """Name → place of each fitted thermocouple: `control`, `boundary`, `guard`, `guard_2`, `tc3` if no role."""
+    fitted = parameters.get("thermocouples", plan.THERMOCOUPLES)
+    places: dict[str, int] = {}
+    for place in range(fitted):
+        role = words.name_of(plan.ROLE_NAMES, parameters.get(f"tc{place}_role", plan.ROLE_NONE))
+        alike = sum(1 for name in places if name.split("_")[0] == role)
+        name = role if alike == 0 else f"{role}_{alike + 1}"
+        places[f"tc{place}" if role == "none" else name] = place
+    return places
+
+
+def ticks_between(earlier: int, later: int) -> int | None:
+    """Ticks from one count to another that came after it; None if the device began anew in between."""
+    difference = later - earlier
+    if difference >= 0:
+        return difference
+    return difference + TICK_WRAP if earlier > TICK_WRAP - _NEAR_WRAP else None
+
+
+def unwrap_ticks(ticks: "NDArray[np.int64]", host_ns: "NDArray[np.int64]") -> "NDArray[np.int64]":
+    """Ticks since the first frame, through the count's wrap and through restarts.
+
+    Frames may overtake one another by a few ticks. After a restart of the device the host's clock says how
+    long it was away.
+    """
+    import numpy as np
+
+    steps = np.diff(ticks)
+    for index in np.flatnonzero(steps < -_OVERTAKING):
+        known = ticks_between(int(ticks[index]), int(ticks[index + 1]))
+        away = max(1, round((int(host_ns[index + 1]) - int(host_ns[index])) / (protocol.TICK_US * 1000)))
+        steps[index] = away if known is None else known
+    return np.concatenate((np.zeros(min(1, len(ticks)), dtype=np.int64), np.cumsum(steps)))
+
+
+_OVERTAKING = 50
+
+
+def event_text(code: int, cause: int, row: int, value: int, limit: int) -> str:
+    """An event in words."""
+    why = words.cause_sentence(words.name_of(protocol.CAUSES, cause))
+    if code == protocol.EVENT_STATE:
+        now = words.name_of(protocol.STATE_NAMES, value)
+        return f"State: {words.STATES.get(now, now)}."
+    if code == protocol.EVENT_FAULT:
+        measured = "" if row == protocol.NO_ROW else f" ({_measured(row, value, limit)})"
+        return f"Fault: {why}{measured}"
+    if code == protocol.EVENT_END:
+        return f"{words.result_title(words.name_of(protocol.RESULT_NAMES, value))}. {why}"
+    if code == protocol.EVENT_REFUSED:
+        return f"Refused: {words.name_of(protocol.ACK_NAMES, value)}."
+    return f"Event {code}."
+
+
+def _measured(row: int, value: int, limit: int) -> str:
+    stored: tuple[Any, ...] = safety.ROWS[row] if row < len(safety.ROWS) else ()
+    if not stored or not stored[2] or stored[2] == "status":
+        return f"row {words.row_name(row)}"
+    return f"{words.told_row(row, value)}, limit {words.told_row(row, limit)}"
+
+
+def _names(names: tuple[str, ...], column: "pd.Series[int]") -> list[str]:
+    return [words.name_of(names, int(index)) for index in column]
+
+
+def _milli(column: "pd.Series[int]", unknown: int) -> "NDArray[np.float64]":
+    """Thousandths as units; NaN where the device says `unknown`."""
+    import numpy as np
+
+    return np.where(column == unknown, np.nan, column / 1000)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open read-only.
+
+    A file in a place that cannot be written to is read as it stands, if nothing is missing.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: there is no such session file")
+    wal = path.with_name(path.name + "-wal")
+    ways = ("mode=ro", "mode=ro&immutable=1") if not wal.exists() else ("mode=ro",)
+    problem = ""
+    for way in ways:
+        try:
+            database = sqlite3.connect(f"{path.resolve().as_uri()}?{way}", uri=True, check_same_thread=False)
+            _require_session(database, path)
+            return database
+        except sqlite3.DatabaseError as error:
+            problem = str(error)
+    if "not a database" in problem:
+        raise BadInput(f"{path}: not a session file")
+    raise EnvironmentProblem(f"{path}: cannot be read: {problem}")
+
+
+def _require_session(database: sqlite3.Connection, path: Path) -> None:
+    (mark,) = database.execute("PRAGMA application_id").fetchone()
+    (schema,) = database.execute("PRAGMA user_version").fetchone()
+    if mark != APPLICATION_ID:
+        raise BadInput(f"{path}: not a session file")
+    if schema != SCHEMA:
+        raise BadInput(f"{path}: a session of schema {schema}; this rfprobe reads schema {SCHEMA}")
+
+
+def list_sessions(directory: Path = DEFAULT_DIRECTORY) -> list[Path]:
+    """The session files of a directory, the newest last (their names sort by time)."""
+    return sorted(directory.glob(f"*{SUFFIX}")) if directory.is_dir() else []
+
+
+def open_session(which: str | Path = "last", directory: Path = DEFAULT_DIRECTORY) -> Session:
+    """Open a session by path, by id (or the unambiguous beginning of one), or the newest with "last"."""
+    return Session(find_session(which, directory))
+
+
+def find_session(which: str | Path, directory: Path = DEFAULT_DIRECTORY) -> Path:
+    """The file that `which` means. Raises BadInput if there is none, or more than one."""
+    if isinstance(which, Path) or Path(which).is_file() or which.endswith(SUFFIX):
+        given = Path(which)
+        return given if given.exists() or given.is_absolute() else _beside_or_in(given, directory)
+    known = list_sessions(directory)
+    if which == "last":
+        if not known:
+            raise BadInput(f"{directory}: there are no sessions here")
+        return known[-1]
+    exactly = [path for path in known if path.stem == which]
+    found = exactly or [path for path in known if which and path.stem.startswith(which)]
+    if len(found) == 1:
+        return found[0]
+    told = "no session" if not found else f"{len(found)} sessions"
+    raise BadInput(f"{which}: {told} of that name in {directory}")
+
+
+def _beside_or_in(given: Path, directory: Path) -> Path:
+    inside = directory / given
+    return inside if len(given.parts) == 1 and inside.is_file() else given

@@ -1,0 +1,115 @@
+"""The session file: what its tables are, how it is named, and what marks it as one.
+
+One SQLite file for each run. `frames` holds every frame as it came, with the host's time; the other tables
+hold the same frames decoded (integers, as on the wire), and what did not come as a frame: commands, text,
+notes, and in a simulation the tissue's truth. `meta` holds the rest as JSON, and the schema number.
+"""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rfprobe_core import protocol
+
+SCHEMA = 1
+APPLICATION_ID = 0x52465042  # "RFPB", at offset 68 of the file: what `file` and others tell formats by
+SUFFIX = ".rfp"
+DEFAULT_DIRECTORY = Path("sessions")
+CLOSED = "closed"
+"""Key in `meta`: whether the writer came to its end. False in a session that is under way or was cut off."""
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+DECODED_TABLES = {
+    protocol.TELEMETRY: "telemetry",
+    protocol.DOSE: "dose",
+    protocol.HEALTH: "health",
+    protocol.EVENT: "events",
+    protocol.ACK: "acks",
+}
+"""The table that each type of frame is decoded into. HELLO is text, and goes into `hellos` as JSON."""
+
+TRUTH_COLUMNS = (
+    "t_s",
+    "control_C",
+    "boundary_C",
+    "guard_C",
+    "peak_C",
+    "enable",
+    "duty",
+    "power_W",
+    "voltage_V",
+    "current_A",
+    "impedance_ohm",
+)
+"""What a simulation knows of tissue and stage. `peak_C`: the hottest point. A role not fitted is NULL."""
+
+_FRAME_COLUMNS = ("frame", "tick", "channel", "state")
+
+
+def decoded_columns(kind: int) -> tuple[str, ...]:
+    """Columns of a decoded table: the frame's id and header, then the fields of `protocol.FRAMES`."""
+    return (*_FRAME_COLUMNS, *(field for field, _, _ in protocol.FRAMES[kind][2]))
+
+
+PLAIN_TABLES: dict[str, tuple[str, ...]] = {
+    "frames": ("id", "host_ns", "channel", "type", "state", "sequence", "tick", "raw"),
+    "hellos": (*_FRAME_COLUMNS, "fields"),
+    "commands": ("host_ns", "direction", "text"),
+    "text": ("host_ns", "text"),
+    "notes": ("host_ns", "text"),
+    "truth": TRUTH_COLUMNS,
+    "enable_edges": ("t_s", "level"),
+}
+TABLES: dict[str, tuple[str, ...]] = {
+    **PLAIN_TABLES,
+    **{table: decoded_columns(kind) for kind, table in DECODED_TABLES.items()},
+}
+"""Every table but `meta`, with its columns."""
+
+_COLUMN_TYPES = {
+    ("frames", "id"): "INTEGER PRIMARY KEY",
+    ("frames", "raw"): "BLOB NOT NULL",
+    ("hellos", "fields"): "TEXT NOT NULL",
+    ("commands", "direction"): "TEXT NOT NULL",
+    ("commands", "text"): "TEXT NOT NULL",
+    ("text", "text"): "TEXT NOT NULL",
+    ("notes", "text"): "TEXT NOT NULL",
+}
+_REAL_TABLES = ("truth", "enable_edges")
+
+
+def create_statements() -> list[str]:
+    """The SQL that makes an empty session."""
+    statements = ["CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID"]
+    for table, columns in TABLES.items():
+        told = ", ".join(f'"{name}" {_column_type(table, name)}' for name in columns)
+        statements.append(f"CREATE TABLE {table} ({told}) STRICT")
+    return statements
+
+
+def _column_type(table: str, column: str) -> str:
+    if column == "frame":
+        return "INTEGER PRIMARY KEY REFERENCES frames(id)"
+    return _COLUMN_TYPES.get((table, column), "REAL" if table in _REAL_TABLES else "INTEGER NOT NULL")
+
+
+def insert_statement(table: str) -> str:
+    """`INSERT INTO table (…) VALUES (?, …)` for a whole row."""
+    columns = TABLES[table]
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def slug(text: str, otherwise: str) -> str:
+    """Text as part of a file name: lower-case ASCII letters, digits and hyphens, at most 40 characters."""
+    plain = unicodedata.normalize("NFKD", text.replace("°", "")).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-") or otherwise
+
+
+def session_name(started: datetime, plan_name: str, sample: str) -> str:
+    """`<UTC to the millisecond>_<plan>_<sample>.rfp`; names sort by time."""
+    utc = started.astimezone(UTC)
+    stamp = f"{utc:%Y%m%dT%H%M%S}{utc.microsecond // 1000:03d}Z"
+    return f"{stamp}_{slug(plan_name, 'plan')}_{slug(sample, 'sample')}{SUFFIX}"

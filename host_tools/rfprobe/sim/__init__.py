@@ -1,0 +1,1 @@
+"""The virtual probe: tissue, RF stage and sensors behind the simulated wires."""

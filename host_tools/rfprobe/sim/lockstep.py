@@ -1,0 +1,38 @@
+"""The virtual probe as one device: plant and board in lock step, one tick a call, bytes of the host's line in and out."""
+
+import struct
+
+from rfprobe.sim.onboard import exchange
+from rfprobe.sim.plant import TICK_US, Plant
+from rfprobe.sim.runtimes import Runtime
+
+_HEAD = struct.Struct(exchange.RESPONSE)
+
+
+class LockStep:
+    """What a host tool meets in place of a board. `exchange` takes any number of bytes and keeps what waits."""
+
+    tick_us = TICK_US
+
+    def __init__(self, plant: Plant, runtime: Runtime) -> None:
+        self.plant = plant
+        self.runtime = runtime
+        self._waiting = b""
+
+    def exchange(self, rx: bytes) -> bytes:
+        """One 10 ms tick: bytes from the host in, bytes to the host out."""
+        plant = self.plant
+        if rx or self._waiting:
+            self._waiting += rx
+            rx = self._waiting[: exchange.RX_MAX]
+            self._waiting = self._waiting[exchange.RX_MAX :]
+        response = self.runtime.exchange(plant.stimulus(rx))
+        enable, _, duty, count = _HEAD.unpack_from(response)
+        plant.take(enable, duty)
+        if not count:
+            return b""
+        return bytes(response[exchange.RESPONSE_HEAD : exchange.RESPONSE_HEAD + count])
+
+    def close(self) -> None:
+        """Power off."""
+        self.runtime.close()

@@ -1,0 +1,154 @@
+"""The virtual board: the seam of a real `board.py`, with chip models behind the bus and records behind the pins."""
+
+import struct
+
+from .exchange import (
+    DEADMAN_DEAF,
+    ENABLE_READS_HIGH,
+    ENABLE_READS_LOW,
+    LINK_READY,
+    PREPARED,
+    RESPONSE,
+    RESPONSE_HEAD,
+    RESPONSE_SIZE,
+    RX_MAX,
+    SAFE_OFF_DONE,
+    STIMULUS,
+    STIMULUS_HEAD,
+    TX_MAX,
+)
+from .max31856_chip import RESET, Max31856Chip
+
+CHIPS = 4
+_ADC = 2
+
+
+class VirtualBoard:
+    """`load` a stimulus, let the firmware tick, `store` the response."""
+
+    name = "virtual"
+    dead_man = "simulated"
+
+    def __init__(self, nonce_seed, uid):
+        self._nonce_seed = nonce_seed
+        self._uid = uid
+        self._chips = tuple([Max31856Chip(index * 23_000) for index in range(CHIPS)])
+        self._now_us = 0
+        self._adc = [0] * (2 * _ADC)
+        self._adc_next = bytearray(_ADC)
+        self._inputs = 0
+        self._rx = bytearray(RX_MAX)
+        self._rx_count = 0
+        self._rx_next = 0
+        self._tx = bytearray(RESPONSE_SIZE)
+        self._tx_count = 0
+        self._fed = False
+        self._duty = 0
+        self._flags = 0
+
+    # ---- the record side --------------------------------------------------------------------------------------
+
+    def load(self, stimulus):
+        """Take one stimulus record: time passes, conversions end, bytes arrive."""
+        fields = struct.unpack_from(STIMULUS, stimulus, 0)
+        self._now_us = fields[0]
+        self._adc[:] = fields[1:5]
+        self._adc_next[0] = 0
+        self._adc_next[1] = 0
+        self._inputs = fields[5]
+        self._rx_count = fields[6]
+        self._rx_next = 0
+        self._rx[:] = stimulus[STIMULUS_HEAD : STIMULUS_HEAD + RX_MAX]
+        self._tx_count = 0
+        self._flags = 0
+        for index in range(CHIPS):
+            at = 9 + 4 * index
+            self._load_chip(self._chips[index], fields[at], fields[at + 1], fields[at + 2], fields[at + 3])
+
+    def _load_chip(self, chip, code, junction, faults, mode):
+        if mode == RESET and chip.mode != RESET:
+            chip.reset()
+        chip.mode = mode
+        chip.advance(self._now_us, code, junction, faults)
+
+    def store(self):
+        """The response record of the tick that has just run."""
+        struct.pack_into(RESPONSE, self._tx, 0, 1 if self._fed else 0, self._flags, self._duty, self._tx_count)
+        return self._tx
+
+    # ---- what the firmware sees -------------------------------------------------------------------------------
+
+    def ticks_us(self):
+        return self._now_us
+
+    def spi_transfer(self, select, buffer):
+        self._chips[select].transfer(buffer)
+
+    def read_adc(self, channel):
+        turn = self._adc_next[channel]
+        self._adc_next[channel] = turn ^ 1
+        return self._adc[2 * turn + channel]
+
+    def set_duty(self, duty):
+        self._duty = duty
+
+    def prepare_rf(self):
+        """Connect the dead-man to its pin; still low."""
+        self._flags |= PREPARED
+        return True
+
+    def feed(self):
+        if self._inputs & DEADMAN_DEAF:
+            return False
+        self._fed = True
+        return True
+
+    def enable_low(self):
+        self._fed = False
+
+    def read_enable(self):
+        if self._inputs & ENABLE_READS_HIGH:
+            return 1
+        if self._inputs & ENABLE_READS_LOW:
+            return 0
+        return 1 if self._fed else 0
+
+    def safe_off(self):
+        self._fed = False
+        self._duty = 0
+        self._flags |= SAFE_OFF_DONE
+        return self.read_enable() == 0
+
+    def read_input(self, which):
+        return self._inputs >> which & 1
+
+    def link_ready(self):
+        return self._inputs & LINK_READY
+
+    def link_write(self, buffer, count):
+        tx = self._tx
+        at = RESPONSE_HEAD + self._tx_count
+        if self._tx_count + count > TX_MAX:
+            raise ValueError("the link was written to without asking link_ready")
+        for index in range(count):
+            tx[at + index] = buffer[index]
+        self._tx_count += count
+
+    def link_read(self):
+        if self._rx_next >= self._rx_count:
+            return -1
+        byte = self._rx[self._rx_next]
+        self._rx_next += 1
+        return byte
+
+    def nonce_seed(self):
+        return self._nonce_seed
+
+    def unique_id(self):
+        return self._uid
+
+    def reset_cause(self):
+        return "power_on"
+
+    def last_phase(self):
+        return 0

@@ -1,0 +1,37 @@
+"""The firmware and the virtual board as one lock-step device: a stimulus in, a tick, a response out."""
+
+from .board import VirtualBoard
+from rfprobe_core.controller import Controller
+from rfprobe_core.pacing import Pacer
+from rfprobe_drivers.max31856 import Max31856
+from rfprobe_drivers.rf_sense import RfSense
+from rfprobe_drivers.rf_stage import RfStage
+
+RX_PER_TICK = 64
+
+
+class VirtualDevice:
+    """One controller on a virtual board. `start_us` is where the microsecond counter stands at boot."""
+
+    def __init__(self, nonce_seed, uid, start_us, first_tick):
+        board = VirtualBoard(nonce_seed, uid)
+        chips = tuple([Max31856(board, index) for index in range(4)])
+        self.board = board
+        self.controller = Controller(board, RfSense(board), RfStage(board), chips, first_tick)
+        self.pacer = Pacer(start_us)
+
+    def run(self, stimulus):
+        """The slack before a tick, then the tick, as the main loop of a board does it."""
+        self.board.load(stimulus)
+        self.controller.rest()
+        self.live()
+        return self.board.store()
+
+    def live(self):
+        """What may be done while energised: listen, tick. Nothing in it may allocate."""
+        controller = self.controller
+        controller.listen(RX_PER_TICK)
+        elapsed = self.pacer.elapsed(self.board.ticks_us())
+        if elapsed:
+            controller.tick(elapsed, self.pacer.late_us)
+            controller.meter.note(-1, self.pacer.late_us, elapsed)

@@ -1,0 +1,27 @@
+"""One exchange a tick between the virtual probe and the virtual board: two records of fixed size.
+
+Stimulus (probe → board): time, ADC counts, inputs, what each converter's analogue side shows, bytes from the host.
+Response (board → probe): enable, drive duty, bytes to the host.
+"""
+
+STIMULUS = "<IHHHHBBBB" + "iHBB" * 4
+STIMULUS_HEAD = 48
+RX_MAX = 64
+STIMULUS_SIZE = STIMULUS_HEAD + RX_MAX
+
+RESPONSE = "<BBHH"
+RESPONSE_HEAD = 6
+TX_MAX = 250
+RESPONSE_SIZE = RESPONSE_HEAD + TX_MAX
+
+# Bits of `inputs`
+INTERLOCK_CLOSED = 1
+FOOTSWITCH_PRESSED = 2
+LINK_READY = 4
+ENABLE_READS_HIGH = 8
+ENABLE_READS_LOW = 16
+DEADMAN_DEAF = 32
+
+# Bits of `flags` in the response
+SAFE_OFF_DONE = 1
+PREPARED = 2

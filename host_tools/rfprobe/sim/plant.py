@@ -1,0 +1,289 @@
+"""Everything outside the board: tissue, thermocouples, RF stage, sense, inputs, the host's line, and their faults.
+
+The truth is kept here, apart from anything the firmware says: temperatures at the sensors' places, the enable pin,
+the power that flowed.
+"""
+
+import math
+import random
+import struct
+from collections.abc import Sequence
+
+from rfprobe.probe_file import ProbeFile
+from rfprobe.sim.cem43 import Cem43
+from rfprobe.sim.faults import Fault
+from rfprobe.sim.onboard import exchange, max31856_chip
+from rfprobe.sim.rf_stage import AdcModel, RfStageModel
+from rfprobe.sim.sensors import ThermocoupleModel
+from rfprobe.sim.tissue import SphereTissue, TissuePreset
+
+TICK_US = 10_000
+TICK_S = 0.01
+STEP_TICKS = 5  # the tissue and the sensors move in steps of 50 ms, the electrical side every tick
+CLOCK_WRAP = 1 << 30
+PLACES = 4
+ROLES = ("control", "boundary", "guard")
+_REST = (round(25 * 128), round(25 * 64), 0, 0)
+
+TRUTH_COLUMNS = (
+    "t_s",
+    "control_C",
+    "boundary_C",
+    "guard_C",
+    "peak_C",
+    "enable",
+    "duty",
+    "power_W",
+    "impedance_ohm",
+)
+TruthRow = tuple[float | None, ...]
+
+
+class HostLine:
+    """What a fault does to the host's side of the link."""
+
+    def __init__(self, seed: int) -> None:
+        self.silent = False
+        self.garbage = False
+        self.flood = False
+        self.stop = False
+        self._random = random.Random(seed)
+
+    def spoil(self, rx: bytes) -> bytes:
+        """The bytes that arrive in place of `rx`, at most RX_MAX."""
+        if self.silent:
+            return b""
+        if self.garbage:
+            rx = self._noise(len(rx))
+        if self.flood:
+            rx += self._noise(exchange.RX_MAX - len(rx))
+        return rx
+
+    def _noise(self, count: int) -> bytes:
+        # no capitals or small letters of STOP: noise that says STOP stops, and that is another test
+        return bytes(self._random.choice(b"0123456789abcdef *=\n\xff\x00-") for _ in range(count))
+
+
+class Plant:
+    """`stimulus` is what the board sees in this tick, `take` what it did."""
+
+    def __init__(
+        self, tissue: TissuePreset, probe: ProbeFile, seed: int, faults: Sequence[Fault] = (), start_us: int = 0
+    ) -> None:
+        profile = probe.profile
+        self.probe = probe
+        self.roles = probe.roles
+        self._places_mm = [each.place_mm for each in profile.thermocouple]
+        self.tissue = SphereTissue(
+            tissue, profile.probe.electrode_radius_mm, self._places_mm, step_s=STEP_TICKS * TICK_S
+        )
+        self.thermocouples = [
+            ThermocoupleModel(seed, place, start_C=tissue.start_C, tau_s=each.lag_s, open_check_every=1)
+            for place, each in enumerate(profile.thermocouple)
+        ]
+        self.stage = RfStageModel(
+            profile.rf_stage.drive_law,
+            max_V=profile.rf_stage.full_scale_voltage_V,
+            max_I=profile.rf_stage.max_current_A * 1.5,
+            pwm_Hz=round(profile.rf_stage.drive_pwm_kHz * 1000),
+            polarity="active_low" if profile.rf_stage.inverted else "active_high",
+        )
+        self.adcs = (
+            AdcModel(profile.sense.v_full_scale_V, seed, 0),
+            AdcModel(profile.sense.i_full_scale_A, seed, 1),
+        )
+        self.host = HostLine(seed)
+        self.fixed_impedance_ohm: float | None = None
+        self.impedance_rise_per_s = 0.0
+        self.interlock_bounce_ticks = 0
+        self.late_us = 0
+        self.missed_ticks = 0
+        self.tick = 0
+        self.now_us = start_us
+        self.enable = 0
+        self.duty = 0
+        self.power_W = 0.0
+        self.energy_J = 0.0
+        self.rf_on_s = 0.0
+        self.enable_edges: list[tuple[float, int]] = []
+        self.rows: list[TruthRow] = []
+        self.peak_C = {role: -math.inf for role in ROLES if role in self.roles}
+        self.dose = {role: Cem43() for role in ROLES if role in self.roles}
+        self._impedance_factor = 1.0
+        self._swapped = False
+        self._voltage_V = 0.0
+        self._current_A = 0.0
+        self._step_J = 0.0
+        self._inputs = exchange.INTERLOCK_CLOSED | exchange.FOOTSWITCH_PRESSED | exchange.LINK_READY
+        self._modes = [max31856_chip.BUS_GOOD] * PLACES
+        self._chips = b""
+        self._head = struct.Struct("<IHHHHBBBB")
+        self._chip_fields = struct.Struct("<" + "iHBB" * PLACES)
+        self._schedule = sorted(
+            [(fault.start_s, 0, index, fault) for index, fault in enumerate(faults)]
+            + [(fault.end_s, 1, index, fault) for index, fault in enumerate(faults) if fault.end_s < math.inf]
+        )
+        self._convert()
+
+    @property
+    def t_s(self) -> float:
+        """Simulated time since power-up."""
+        return self.tick * TICK_S
+
+    # ---- what the board sees --------------------------------------------------------------------------------------
+
+    def stimulus(self, rx: bytes) -> bytes:
+        """The record of this tick: `rx` (at most RX_MAX bytes) is what the host has sent."""
+        if self._schedule and self._schedule[0][0] <= self.t_s:
+            self._apply_due()
+        rx = self.host.spoil(rx)
+        volts, amps = self.adcs
+        head = self._head.pack(
+            (self.now_us + self.late_us) % CLOCK_WRAP,
+            volts.read_u16(self._voltage_V),
+            amps.read_u16(self._current_A),
+            volts.read_u16(self._voltage_V),
+            amps.read_u16(self._current_A),
+            self._inputs_now(),
+            len(rx),
+            0,
+            0,
+        )
+        return head + self._chips + rx.ljust(exchange.RX_MAX, b"\0")
+
+    def _inputs_now(self) -> int:
+        period = 20
+        if self.interlock_bounce_ticks and self.tick % period < self.interlock_bounce_ticks:
+            return self._inputs & ~exchange.INTERLOCK_CLOSED
+        return self._inputs
+
+    def _apply_due(self) -> None:
+        while self._schedule and self._schedule[0][0] <= self.t_s:
+            _, ends, _, fault = self._schedule.pop(0)
+            fault.kind.apply(self, fault.place, fault.value, not ends)
+
+    # ---- what the board did ---------------------------------------------------------------------------------------
+
+    def take(self, enable: int, duty: int) -> None:
+        """The pins as the tick left them; a tick's worth of time passes."""
+        if enable != self.enable:
+            self.enable_edges.append((self.t_s, enable))
+        self.enable = enable
+        self.duty = duty
+        stage = self.stage
+        stage.enable = bool(enable)
+        if duty != stage.duty_u16:
+            stage.set_duty(duty)
+        self._voltage_V, self._current_A = stage.output(self.impedance_ohm(), TICK_S)
+        self.power_W = self._voltage_V * self._current_A
+        self._step_J += self.power_W * TICK_S
+        if enable:
+            self.rf_on_s += TICK_S
+        self._pass_tick()
+
+    def _pass_tick(self) -> None:
+        self.tick += 1
+        self.now_us += TICK_US
+        if self.impedance_rise_per_s:
+            self._impedance_factor *= (1.0 + self.impedance_rise_per_s) ** TICK_S
+        if self.tick % STEP_TICKS == 0:
+            self._step()
+        if self.missed_ticks:
+            self._be_away()
+
+    def _be_away(self) -> None:
+        """The CPU is gone for a while: the pins keep what they were fed with until the dead-man's time is over."""
+        away = self.missed_ticks
+        self.missed_ticks = 0
+        self.take(self.enable, self.duty)
+        for _ in range(away - 1):
+            self.take(0, self.duty)
+
+    def impedance_ohm(self) -> float:
+        """The load as the stage sees it."""
+        if self.fixed_impedance_ohm is not None:
+            return self.fixed_impedance_ohm
+        return self.tissue.impedance_ohm * self._impedance_factor
+
+    def _step(self) -> None:
+        """Tissue, thermocouples and truth move on by STEP_TICKS."""
+        power_W = self._step_J / (STEP_TICKS * TICK_S)
+        # power in a forced impedance does not reach the tissue: it goes where the fault is
+        self.tissue.step(0.0 if self.fixed_impedance_ohm is not None else power_W)
+        self.energy_J += self._step_J
+        self._step_J = 0.0
+        self._convert()
+        self._note_truth(power_W)
+
+    def _convert(self) -> None:
+        """What each converter's analogue side shows until the next step."""
+        true_C = self.tissue.sensor_C
+        dt_s = STEP_TICKS * TICK_S
+        rf_on = float(self.enable)
+        codes: list[int] = []
+        for place, model in enumerate(self.thermocouples):
+            codes.extend(model.update(true_C[place], dt_s, rf_on))
+            codes.append(self._modes[place])
+        if self._swapped:
+            self._exchange(codes)
+        codes.extend(_REST * (PLACES - len(self.thermocouples)))
+        self._chips = self._chip_fields.pack(*codes)
+
+    def _exchange(self, codes: list[int]) -> None:
+        control, guard = 4 * self.roles.index("control"), 4 * self.roles.index("guard")
+        first, second = codes[control : control + 3], codes[guard : guard + 3]
+        codes[control : control + 3], codes[guard : guard + 3] = second, first
+
+    def _note_truth(self, power_W: float) -> None:
+        by_role: dict[str, float] = {}
+        for place, role in enumerate(self.roles):
+            if role in self.peak_C:
+                temperature_C = self.tissue.sensor_C[place]
+                by_role[role] = temperature_C
+                if temperature_C > self.peak_C[role]:
+                    self.peak_C[role] = temperature_C
+                self.dose[role].add(temperature_C, STEP_TICKS * TICK_S)
+        get = by_role.get
+        self.rows.append(
+            (
+                self.t_s,
+                get("control"),
+                get("boundary"),
+                get("guard"),
+                self.tissue.peak_C,
+                self.enable,
+                self.duty,
+                power_W,
+                self.impedance_ohm(),
+            )
+        )
+
+    def take_rows(self) -> list[TruthRow]:
+        """The truth since the last call."""
+        rows = self.rows
+        self.rows = []
+        return rows
+
+    # ---- what faults turn -----------------------------------------------------------------------------------------
+
+    def set_chip_mode(self, place: int, mode: int) -> None:
+        self._modes[place] = mode
+        self._repack()
+
+    def _repack(self) -> None:
+        fields = list(self._chip_fields.unpack(self._chips))
+        for place, mode in enumerate(self._modes):
+            fields[4 * place + 3] = mode
+        self._chips = self._chip_fields.pack(*fields)
+
+    def force_input(self, bit: int, high: bool) -> None:
+        self._inputs = self._inputs | bit if high else self._inputs & ~bit
+
+    def displace(self, place: int, radius_mm: float | None) -> None:
+        """Move a junction to `radius_mm` from the centre (None: back to where the profile has it)."""
+        wanted = self._places_mm[place] if radius_mm is None else radius_mm
+        radius = min(max(wanted, self.tissue.electrode_radius_mm), 50.0)
+        self.tissue.set_sensor_radius_mm(place, radius)
+
+    def swap_control_and_guard(self, on: bool) -> None:
+        self._swapped = on and "control" in self.roles and "guard" in self.roles

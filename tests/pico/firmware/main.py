@@ -1,0 +1,3 @@
+import scenarios  # noqa: F401
+
+print("test image ready")
