@@ -27,6 +27,7 @@ NEAR_TARGET_MC = 500  # the hold begins when the tissue, not only the set-point,
 FRESH_ENOUGH_TICKS = 50
 GUARD_START_LOW_MC = 10_000
 GUARD_START_HIGH_MC = 40_000
+WATCHDOG_MS = 100  # behind the dead-man, and only while energised
 ON_SETTLED_TICKS = 10  # after enabling, before impedance is believed
 OFF_SETTLED_TICKS = 3  # after disabling, before what is sensed counts as RF
 LATE_MAX_US = 1_000_000
@@ -145,7 +146,7 @@ class Controller:
     def _check_config(self, place):
         """A chip that has lost its configuration may still send plausible words: it is not believed again."""
         self._config_place = place + 1 if place + 1 < self._fitted else 0
-        if not self.chips[place].holds_config():
+        if self.chips[place].check_config() == thermometry.CONFIG_LOST:
             self.thermocouples[place].status = thermometry.CONFIG_LOST
 
     def _judge(self):
@@ -203,7 +204,10 @@ class Controller:
         table = limits.table
         thermocouple = self.thermocouples[place]
         row = POLL_START[place]
-        table[row + safety.STATUS] = BIAS + thermocouple.status
+        status = thermocouple.status
+        doubted = status >= thermometry.JUMP
+        table[row + safety.STATUS] = BIAS + (0 if doubted else status)
+        table[row + safety.NOT_BELIEVED] = BIAS + (1 if doubted else 0)
         table[row + safety.COLD_JUNCTION_ROW] = BIAS + self.chips[place].cold_junction_mC
         tripped = limits.judge(row, VALUE_START[place], state)
         if tripped >= 0 or not self._believed:
@@ -272,6 +276,7 @@ class Controller:
             return
         self.stage.drive(self.power.drive(self.demand_mW))
         self.stage.feed()
+        self.board.watchdog_feed()
 
     def _report(self):
         """At most one frame of each kind a tick; the link takes one if it is ready."""
@@ -296,13 +301,15 @@ class Controller:
         """RF off, verified. A stage that does not read back low is the end of trust in it."""
         self.power.release()
         self.loop.reset()
-        if not self.stage.safe_off() and self.sequence.state != protocol.FAULT:
+        if self.stage.safe_off():
+            self.board.watchdog_stop()
+        elif self.sequence.state != protocol.FAULT:
             self._fault(CAUSE["safe_off_unverified"], NO_ROW, 1, 0, self.tick_count)
 
     def _finish(self, result, cause):
         self.sequence.finish(result, cause)
+        self._event(protocol.EVENT_END, cause, NO_ROW, result, 0, self.tick_count)
         self._power_down()
-        self._event(protocol.EVENT_END, self.sequence.cause, NO_ROW, self.sequence.result, 0, self.tick_count)
 
     def _fault(self, cause, row, value, limit, first_tick):
         self.faults = min(self.faults + 1, U32_MAX)
@@ -390,11 +397,11 @@ class Controller:
             return -1 - broken
         self._take_values()
         type_index = INDEX["tc0_type"]
+        mains_hz = self.values[INDEX["mains_hz"]]
         for place in range(self._fitted):
             thermocouple = self.thermocouples[place]
             thermocouple.restart()
-            if not self.chips[place].configure(self.values[type_index + place], self.values[INDEX["mains_hz"]]):
-                thermocouple.status = thermometry.CONFIG_LOST
+            thermocouple.status = self.chips[place].configure(self.values[type_index + place], mains_hz)
         self._poll_ticks = self.chips[0].poll_ticks
         self.digest = plan.digest(self.values)
         return self.digest
@@ -409,8 +416,8 @@ class Controller:
             return protocol.ACK_SENSOR
         if not self._guard_ready():
             return protocol.ACK_GUARD
-        if not self.board.prepare_rf():
-            return protocol.ACK_STAGE
+        self.board.collect()
+        self.board.rf_connect()
         self.limits.clear()
         self.sequence.arm()
         return protocol.ACK_OK
@@ -441,6 +448,7 @@ class Controller:
         self.power.begin_run()
         self.loop.reset()
         self.ramp.begin(self._control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
+        self.board.watchdog_start(WATCHDOG_MS)
         self.sequence.start()
         return protocol.ACK_OK
 

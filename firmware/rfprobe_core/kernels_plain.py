@@ -1,14 +1,10 @@
 """The inner loops in plain Python: the reference, and what runs where there is no native code emitter.
 
-`kernels_viper.py` holds the same functions for MicroPython's viper emitter; a test compares the two.
+`kernels_viper.py` holds the same functions for MicroPython's viper emitter, `kernels_cpython.py` for CPython;
+tests compare them.
 """
 
 from array import array
-
-try:
-    from binascii import crc_hqx  # CPython: the same CRC in C
-except ImportError:
-    crc_hqx = None
 
 EMITTER = "plain"
 
@@ -28,8 +24,6 @@ CRC_TABLE = _crc_table()
 
 def crc16(data, count, crc):
     """CRC-16/CCITT-FALSE (polynomial 0x1021, start with 0xFFFF) over data[:count]; check value 0x29B1."""
-    if crc_hqx is not None:
-        return crc_hqx(memoryview(data)[:count], crc)
     table = CRC_TABLE
     for index in range(count):
         crc = ((crc << 8) & 0xFFFF) ^ table[(crc >> 8) ^ data[index]]

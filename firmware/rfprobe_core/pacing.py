@@ -22,6 +22,10 @@ class Pacer:
         """µs until the next tick is due; 0 or less when it is."""
         return -ticks_diff(now_us, self._due_us)
 
+    def since_us(self, earlier_us, later_us):
+        """µs between two readings of the counter."""
+        return ticks_diff(later_us, earlier_us)
+
     def elapsed(self, now_us):
         """Ticks that have become due by now: 0 = not yet, 1 = in time, more = the others are missed."""
         late = ticks_diff(now_us, self._due_us)

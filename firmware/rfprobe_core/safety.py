@@ -49,6 +49,7 @@ EVERY_TICK = (
 # Rows of one thermocouple, judged at each poll of its chip.
 POLL = (
     ("status", "thermocouple_bus", "status", RUN, 3, None, 1),
+    ("not_believed", "thermocouple_jump", "", RUN, 5, None, 0),
     ("cold_junction", "cold_junction_range", "m°C", RUN, 3, -10_000, 60_000),
 )
 # Rows of one thermocouple, judged at each sample that was believed.
@@ -62,7 +63,7 @@ VALUE = (
 GUARD_ROWS = ("guard_temperature", "guard_look_ahead", "guard_dose")
 GUARD_LOOK_AHEAD_S = 6
 
-# What a status other than FRESH and REPEAT is called (thermometry.py); index = status.
+# What a status of the chip other than FRESH and REPEAT is called (thermometry.py); index = status.
 STATUS_CAUSES = (
     "none",
     "none",
@@ -71,8 +72,6 @@ STATUS_CAUSES = (
     "thermocouple_bus",
     "thermocouple_config_lost",
     "cold_junction_range",
-    "thermocouple_jump",
-    "thermocouple_jump",
 )
 
 CAUSE_RESULT = {CAUSE["lease_lost"]: protocol.RESULT_LINK_LOST}
@@ -97,7 +96,8 @@ ROW = {row[0]: index for index, row in enumerate(ROWS)}
 
 # Offsets within a group, for the code that fills in the values.
 STATUS = 0
-COLD_JUNCTION_ROW = 1
+NOT_BELIEVED = 1
+COLD_JUNCTION_ROW = 2
 OVER = 0
 UNDER = 1
 GUARD = 2

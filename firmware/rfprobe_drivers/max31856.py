@@ -61,7 +61,7 @@ class Max31856:
         self._question_polls = 0
 
     def configure(self, thermocouple_type, mains_hz):
-        """Write every register and read it back; True if the chip holds what was written. Not while energised.
+        """Write every register and read it back; returns a thermometry status, 0 for good. Not while energised.
 
         `thermocouple_type`: 0…7 as in CR1 (3 = K, 7 = T); `mains_hz`: 50 or 60. The notch bit may only change
         in normally-off mode (CR0 description), so automatic mode is left first.
@@ -81,11 +81,11 @@ class Max31856:
         self._raw = -1
         self._raw_low = -1
         self._question_polls = 0
-        holds = self.holds_config()
+        status = self.check_config()
         self._write_cr0(config[1] | _CR0_FAULT_CLEAR)
         config[1] |= _CR0_AUTO
         self.question()
-        return holds
+        return status
 
     def question(self):
         """Ask for a one-shot conversion, which tests for an open circuit; automatic mode follows it by itself."""
@@ -105,8 +105,8 @@ class Max31856:
         check[0] = _WRITE | _CR0
         self._board.spi_transfer(self._select, check)
 
-    def holds_config(self):
-        """Read the configuration back; False if any bit differs (a chip reset in mid-run shows here).
+    def check_config(self):
+        """Read the configuration back: 0, CONFIG_LOST if any bit differs (a chip reset in mid-run), or BUS.
 
         While a question is under way CR0 is another, and is not looked at.
         """
@@ -117,8 +117,8 @@ class Max31856:
         self._board.spi_transfer(self._select, check)
         for index in range(2 if self._question_polls else 1, _CONFIG_BYTES + 1):
             if check[index] != self._config[index]:
-                return False
-        return True
+                return thermometry.BUS if _is_dead(check, _CONFIG_BYTES) else thermometry.CONFIG_LOST
+        return 0
 
     def poll(self):
         """Read temperature, cold junction and fault register; returns a thermometry status.
@@ -141,7 +141,7 @@ class Max31856:
         for index in range(1, _READ_BYTES + 1):
             read[index] = 0
         self._board.spi_transfer(self._select, read)
-        if self._bus_is_dead(read):
+        if _is_dead(read, _READ_BYTES):
             return thermometry.BUS
         status = _fault(read[6])
         if status:
@@ -160,15 +160,16 @@ class Max31856:
         self.cold_junction_mC = junction * 125 >> 3  # 1000/64
         return thermometry.FRESH if fresh else thermometry.REPEAT
 
-    def _bus_is_dead(self, read):
-        """All zeros or all ones: no chip, no power or a broken line, never a temperature."""
-        first = read[1]
-        if first != 0 and first != 0xFF:
+
+def _is_dead(answer, count):
+    """All zeros or all ones: no chip, no power or a broken line, never a temperature."""
+    first = answer[1]
+    if first != 0 and first != 0xFF:
+        return False
+    for index in range(2, count + 1):
+        if answer[index] != first:
             return False
-        for index in range(2, _READ_BYTES + 1):
-            if read[index] != first:
-                return False
-        return True
+    return True
 
 
 def _fault(status_register):

@@ -7,16 +7,16 @@ from rfprobe_core.plan import LAW_SIN2
 FULL = 65_535
 _STEPS = 64
 
-# duty/65535 for a voltage fraction i/64 where V ∝ sin(π/2 · duty): (2/π)·asin(i/64). A bridge keyed directly
-# by the drive has this law, its power going with sin² of the duty.
+# duty/65535 for a voltage fraction i/64 where V ∝ sin(π·duty): asin(i/64)/π. A bridge keyed directly by the drive
+# has this law (the fundamental of a pulse of that width), so its power goes with sin² and is full at half duty.
 _ASIN = array(
     "H",
     (
-        0, 652, 1304, 1956, 2609, 3263, 3917, 4572, 5229, 5887, 6546, 7207, 7869,
-        8534, 9201, 9870, 10542, 11217, 11894, 12575, 13260, 13948, 14640, 15337, 16037, 16743,
-        17454, 18170, 18892, 19620, 20355, 21096, 21845, 22602, 23367, 24141, 24924, 25718, 26522,
-        27339, 28167, 29009, 29865, 30737, 31626, 32533, 33460, 34409, 35382, 36381, 37410, 38471,
-        39569, 40709, 41897, 43141, 44451, 45839, 47325, 48934, 50707, 52710, 55077, 58150, 65535,
+        0, 326, 652, 978, 1305, 1631, 1959, 2286, 2614, 2943, 3273, 3603, 3935,
+        4267, 4600, 4935, 5271, 5608, 5947, 6288, 6630, 6974, 7320, 7668, 8019, 8372,
+        8727, 9085, 9446, 9810, 10177, 10548, 10923, 11301, 11683, 12070, 12462, 12859, 13261,
+        13669, 14084, 14505, 14933, 15369, 15813, 16267, 16730, 17205, 17691, 18191, 18705, 19236,
+        19785, 20355, 20949, 21571, 22225, 22920, 23663, 24467, 25353, 26355, 27539, 29075, 32768,
     ),
 )  # fmt: skip
 
@@ -76,6 +76,6 @@ def _sin_duty(fraction):
     scaled = fraction * _STEPS  # ≤ 65 535 · 64 < 2^22
     index = scaled // FULL
     if index >= _STEPS:
-        return FULL
+        return _ASIN[_STEPS]
     low = _ASIN[index]
     return low + (_ASIN[index + 1] - low) * (scaled - index * FULL) // FULL

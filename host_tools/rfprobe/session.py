@@ -213,7 +213,9 @@ class Session:
 
         columns = ", ".join(TRUTH_COLUMNS)
         rows = self.rows(f"SELECT {columns} FROM truth ORDER BY t_s")
-        return pd.DataFrame(rows, columns=list(TRUTH_COLUMNS), dtype=float)
+        frame = pd.DataFrame(rows, columns=list(TRUTH_COLUMNS), dtype=float)
+        frame["duty"] /= _DUTY_FULL
+        return frame
 
     @cached_property
     def enable_edges(self) -> "pd.DataFrame":
@@ -268,7 +270,7 @@ class Session:
         import pandas as pd
 
         ids, t_s, host_ns = self.clock
-        at: NDArray[np.int64] = np.searchsorted(ids, table["frame"].to_numpy(dtype=np.int64))
+        at = cast("NDArray[np.int64]", np.searchsorted(ids, table["frame"].to_numpy(dtype=np.int64)))
         return pd.DataFrame(
             {
                 "t_s": t_s[at],
@@ -296,7 +298,7 @@ class Session:
 
 
 def named_places(parameters: dict[str, int]) -> dict[str, int]:
-    """Name → place of each fitted thermocouple: `control`, `boundary`, `guard`, `guard_2`, `tc3` if no role."""
+    """Name → place of each fitted thermocouple: `control`, `boundary`, `guard`, `guard_2`, or `tc3`."""
     fitted = parameters.get("thermocouples", plan.THERMOCOUPLES)
     places: dict[str, int] = {}
     for place in range(fitted):

@@ -2,7 +2,20 @@
 
 One SQLite file for each run. `frames` holds every frame as it came, with the host's time; the other tables
 hold the same frames decoded (integers, as on the wire), and what did not come as a frame: commands, text,
-notes, and in a simulation the tissue's truth. `meta` holds the rest as JSON, and the schema number.
+notes, and in a simulation the tissue's truth. `meta` holds the rest as JSON:
+
+| key | what |
+|---|---|
+| `schema`, `session_id`, `started_utc`, `closed` | the file itself, by its writer |
+| `plan`, `plan_name`, `profile`, `profile_name` | the text of both files, and their names |
+| `parameters`, `roles` | every parameter as the device was sent it; the role of each thermocouple |
+| `tissue`, `runtime`, `seed`, `faults` | of a simulation |
+| `versions`, `digests`, `host` | what took part |
+| `tick_zero` | the tick at which `t_s` is 0, for frames and truth alike |
+| `hello` | the last HELLO, by the session's writer |
+| `result`, `cause`, `refusal` | the verdict as the host heard it, or had to give it itself |
+| `truth_final` | `peak_C` and `cem43_min` by role, finer than the rows of truth |
+| `simulated_s`, `wall_s` | how long it took, in the simulation and on the wall |
 """
 
 import re
@@ -43,7 +56,8 @@ TRUTH_COLUMNS = (
     "current_A",
     "impedance_ohm",
 )
-"""What a simulation knows of tissue and stage. `peak_C`: the hottest point. A role not fitted is NULL."""
+"""What a simulation knows of tissue and stage. `peak_C`: the hottest point; `duty`: the pin's 0 … 65535; a role not
+fitted is NULL."""
 
 _FRAME_COLUMNS = ("frame", "tick", "channel", "state")
 

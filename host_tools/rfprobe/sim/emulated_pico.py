@@ -14,6 +14,7 @@ What is mended here, without touching the package:
 - **GPIO_IN** shows the level that the chip itself drives, from any function, as the pad does.
 - **PWM** makes no events: the level at the pad is not modelled; read it with `EmulatedPico.pwm`.
 - **SPI** bytes take their time on the wire.
+- **Busy waits** of `time.sleep_us` are slept through (`_DelaySkipper`).
 
 Not modelled: the second core, brown-out, the analogue side of pads, execution time of flash cache misses.
 """
@@ -52,6 +53,8 @@ _PERIPHERAL_CLOCK_Hz = 48_000_000
 _INSTRUCTIONS_PER_CLOCK_LOOK = 1
 
 _PIO_ADDRESSES = (0x50200, 0x50300)
+_TIMER_ADDRESS = 0x40054
+_TIMER_RAW_LOW = 0x28
 _SIO_GPIO_IN = 0x004
 _BUFFER_AVAILABLE = 1 << 10
 _EP0_IN_BUFFER_CONTROL = 0x80
@@ -303,8 +306,57 @@ class _PioTap:
         self._pio.write_uint32_atomic(offset, value, atomic_type)
         self._written()
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._pio, name)
+
+class _DelaySkipper:
+    """Lets the CPU sleep through the busy wait at the end of `time.sleep_us`, which a tick spends half a ms in.
+
+    Stands in the timer's place on the bus. The wait is known by the machine code of its loop, whose return
+    address lies on the stack while it asks for the time; its end is among the saved registers. The CPU is put
+    to sleep until 1 µs before the least of what could be the end: it wakes for any interrupt, and finds the
+    end by itself. Another compiler's code is not recognised and runs as it is.
+    """
+
+    # mp_hal_delay_us: bl time_us_64; cmp r5, r1; bhi; bne; cmp r4, r0; bhi
+    _LOOP = bytes.fromhex("8d42 fbd8 01d1 8442 f8d8")
+    _STACK_WORDS = 12
+    _LONGEST_us = 2000
+
+    def __init__(self, mcu: RP2040, clock: _Clock) -> None:
+        self._mcu = mcu
+        self._timer = mcu.timer
+        self._wake_alarm = clock.create_alarm(self._wake)
+        self._return_address = -1
+        self.write_uint32 = mcu.timer.write_uint32
+        self.write_uint32_atomic = mcu.timer.write_uint32_atomic
+
+    def find_loop(self) -> None:
+        flash = bytes(self._mcu.flash)
+        at = flash.find(self._LOOP)
+        unique = at >= 0 and flash.find(self._LOOP, at + 1) < 0
+        self._return_address = FLASH_START_ADDRESS + at + 1 if unique else -1
+
+    def read_uint32(self, offset: int) -> int:
+        value = self._timer.read_uint32(offset)
+        if offset == _TIMER_RAW_LOW:
+            self._perhaps_sleep(value)
+        return value
+
+    def _perhaps_sleep(self, now_us: int) -> None:
+        core, read = self._mcu.core, self._mcu.read_uint32
+        stack_pointer = core.registers[13]
+        stack = [read(stack_pointer + 4 * index) for index in range(self._STACK_WORDS)]
+        if self._return_address not in stack:
+            return
+        if core.pending_interrupts & core.enabled_interrupts or core.pending_pend_sv or core.pending_systick:
+            return
+        ahead = [word - now_us & 0xFFFFFFFF for word in (*stack, *core.registers[:13])]
+        wait_us = min((gap for gap in ahead if 0 < gap <= self._LONGEST_us), default=0) - 1
+        if wait_us > 0:
+            core.waiting = True
+            self._wake_alarm.schedule(wait_us * 1000)
+
+    def _wake(self) -> None:
+        self._mcu.core.waiting = False
 
 
 class _PioPacer:
@@ -389,6 +441,8 @@ class EmulatedPico:
         self._pacer = _PioPacer(self._clock, self._mcu.pio)
         for address, pio in zip(_PIO_ADDRESSES, self._mcu.pio, strict=True):
             self._mcu.peripherals[address] = cast(Peripheral, _PioTap(pio, self._pacer.look_soon))
+        self._delays = _DelaySkipper(self._mcu, self._clock)
+        self._mcu.peripherals[_TIMER_ADDRESS] = cast(Peripheral, self._delays)
         for channel in self._mcu.pwm.channels:
             for alarm in (channel.alarm_a, channel.alarm_b, channel.alarm_bottom):
                 alarm.enable = False
@@ -406,6 +460,7 @@ class EmulatedPico:
         A missing or broken file raises OSError or ValueError.
         """
         load_uf2(uf2, self._mcu)
+        self._delays.find_loop()
         self._mcu.core.pc = FLASH_START_ADDRESS
 
     @property

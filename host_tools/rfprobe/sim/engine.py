@@ -17,10 +17,12 @@ from rfprobe.client import Phase, RunClient
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
 from rfprobe.progress import Progress
-from rfprobe.session import Session, SessionWriter, open_session
+from rfprobe.session import Session, open_session
+from rfprobe.session_format import Json
+from rfprobe.session_writer import SessionWriter
 from rfprobe.sim.faults import parse_fault
 from rfprobe.sim.lockstep import LockStep
-from rfprobe.sim.plant import TICK_S, TRUTH_COLUMNS, Plant
+from rfprobe.sim.plant import TICK_S, Plant
 from rfprobe.sim.runtimes import default_runtime, make_runtime
 from rfprobe.sim.tissue import TissuePreset, load_tissue
 from rfprobe.wire import Frame
@@ -135,7 +137,7 @@ def firmware_digest() -> str:
     return total.hexdigest()[:12]
 
 
-def _meta(given: SimulationInput) -> dict[str, object]:
+def _meta(given: SimulationInput) -> dict[str, Json]:
     return {
         "kind": "simulation",
         "runtime": given.runtime,
@@ -148,8 +150,8 @@ def _meta(given: SimulationInput) -> dict[str, object]:
         "profile": given.probe.text,
         "profile_name": given.probe.name,
         "roles": list(given.probe.roles),
-        "values": given.values,
-        "truth_columns": list(TRUTH_COLUMNS),
+        "parameters": given.values,
+        "tick_zero": given.first_tick,
         "digests": _digests(given),
         "versions": {
             "rfprobe": VERSION,
@@ -185,6 +187,8 @@ class _Run:
         self._client = RunClient(given.values, protocol.protocol_digest(), first_id=first_id)
         self._view = ProgressView(given.probe, given.values)
         self._commands_told = 0
+        self._edges_told = 0
+        self._epoch_ns = time.time_ns()  # virtual time is told as if the run had begun now
         self._began = time.perf_counter()
 
     def go(self) -> None:
@@ -208,7 +212,7 @@ class _Run:
         self._finish()
 
     def _take(self, items: "Sequence[Frame | str]", now_s: float) -> None:
-        host_ns = round(now_s * 1e9)
+        host_ns = self._host_ns(now_s)
         for item in items:
             if isinstance(item, Frame):
                 self._writer.frame(item, host_ns)
@@ -217,47 +221,56 @@ class _Run:
                 self._writer.text(host_ns, item)
 
     def _look_around(self, now_s: float) -> None:
-        self._writer.truth_rows(self._plant.take_rows())
+        self._tell_truth()
         self._tell_commands()
         client = self._client
         if self._plant.host.stop or (self._stop_requested is not None and self._stop_requested()):
             client.request_stop()
-        self._writer.armed(client.state in (protocol.ARMED, protocol.RAMP, protocol.HOLD))
         if self._progress is not None:
             self._progress(self._view.progress(now_s))
+
+    def _host_ns(self, now_s: float) -> int:
+        return self._epoch_ns + round(now_s * 1e9)
+
+    def _tell_truth(self) -> None:
+        self._writer.truth_rows(self._plant.take_rows())
+        edges = self._plant.enable_edges
+        for t_s, level in edges[self._edges_told :]:
+            self._writer.enable_edge(t_s, bool(level))
+        self._edges_told = len(edges)
 
     def _tell_commands(self) -> None:
         told = self._client.commands
         for now_s, direction, text in told[self._commands_told :]:
-            self._writer.command(round(now_s * 1e9), direction, text)
+            self._writer.command(self._host_ns(now_s), direction, text)
         self._commands_told = len(told)
 
     def _finish(self) -> None:
         plant, client = self._plant, self._client
-        self._writer.truth_rows(plant.take_rows())
+        self._tell_truth()
         self._tell_commands()
-        self._writer.set_meta(
-            truth_final={
+        facts = {
+            "truth_final": {
                 "peak_C": plant.peak_C,
                 "cem43_min": {role: dose.minutes for role, dose in plant.dose.items()},
                 "energy_J": plant.energy_J,
                 "rf_on_s": plant.rf_on_s,
-                "enable_edges": plant.enable_edges,
-                "tissue_peak_C": max((row[4] or 0.0) for row in [*plant.rows, (0, 0, 0, 0, plant.tissue.peak_C)]),
+                "tissue_peak_C": plant.tissue_peak_C,
             },
-            result=client.result,
-            cause=client.cause,
-            refusal=client.refusal,
-            hello=client.hello,
-            simulated_s=plant.t_s,
-            wall_s=time.perf_counter() - self._began,
-            link={
+            "result": client.result,
+            "cause": client.cause,
+            "refusal": client.refusal,
+            "simulated_s": plant.t_s,
+            "wall_s": time.perf_counter() - self._began,
+            "link": {
                 "received": client.decoder.frames,
                 "lost": client.decoder.lost,
                 "bad_crc": client.decoder.bad_crc,
                 "refused": client.decoder.refused,
             },
-        )
+        }
+        for key, fact in facts.items():
+            self._writer.set_meta(key, fact)
 
 
 class ProgressView:

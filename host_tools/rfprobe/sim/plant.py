@@ -25,17 +25,6 @@ PLACES = 4
 ROLES = ("control", "boundary", "guard")
 _REST = (round(25 * 128), round(25 * 64), 0, 0)
 
-TRUTH_COLUMNS = (
-    "t_s",
-    "control_C",
-    "boundary_C",
-    "guard_C",
-    "peak_C",
-    "enable",
-    "duty",
-    "power_W",
-    "impedance_ohm",
-)
 TruthRow = tuple[float | None, ...]
 
 
@@ -107,6 +96,7 @@ class Plant:
         self.rf_on_s = 0.0
         self.enable_edges: list[tuple[float, int]] = []
         self.rows: list[TruthRow] = []
+        self.tissue_peak_C = tissue.start_C
         self.peak_C = {role: -math.inf for role in ROLES if role in self.roles}
         self.dose = {role: Cem43() for role in ROLES if role in self.roles}
         self._impedance_factor = 1.0
@@ -244,6 +234,7 @@ class Plant:
                     self.peak_C[role] = temperature_C
                 self.dose[role].add(temperature_C, STEP_TICKS * TICK_S)
         get = by_role.get
+        # the columns of session_format.TRUTH_COLUMNS
         self.rows.append(
             (
                 self.t_s,
@@ -254,9 +245,12 @@ class Plant:
                 self.enable,
                 self.duty,
                 power_W,
+                self._voltage_V,
+                self._current_A,
                 self.impedance_ohm(),
             )
         )
+        self.tissue_peak_C = max(self.tissue_peak_C, self.tissue.peak_C)
 
     def take_rows(self) -> list[TruthRow]:
         """The truth since the last call."""

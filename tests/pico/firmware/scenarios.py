@@ -111,12 +111,28 @@ def off_and_on():
 
 
 def wedge():
-    """Feeding a state machine that does not run is told at the second feed at the latest."""
-    b.rf_connect()
+    """A state machine that stops in mid-wave: the word it does not take is told by the next feed."""
+    energise(1)
+    time.sleep_ms(2)
     b._deadman.active(0)
     first = b.feed()
     time.sleep_ms(10)
     print("wedge", first, b.feed(), b.safe_off())
+
+
+def sleeps():
+    """Print how long sleeps of several lengths took."""
+    for wanted_us in (150, 900, 1500, 9900):
+        started = time.ticks_us()
+        time.sleep_us(wanted_us)
+        print("slept", wanted_us, time.ticks_diff(time.ticks_us(), started))
+
+
+def read_own_output():
+    pin = machine.Pin(14, machine.Pin.OUT, value=1)
+    high = pin()
+    pin(0)
+    print("own", high, pin())
 
 
 def lie():

@@ -7,7 +7,7 @@ from .exchange import (
     ENABLE_READS_HIGH,
     ENABLE_READS_LOW,
     LINK_READY,
-    PREPARED,
+    CONNECTED,
     RESPONSE,
     RESPONSE_HEAD,
     RESPONSE_SIZE,
@@ -45,6 +45,7 @@ class VirtualBoard:
         self._fed = False
         self._duty = 0
         self._flags = 0
+        self._watchdog_ms = 0
 
     # ---- the record side --------------------------------------------------------------------------------------
 
@@ -92,10 +93,21 @@ class VirtualBoard:
     def set_duty(self, duty):
         self._duty = duty
 
-    def prepare_rf(self):
+    def rf_connect(self):
         """Connect the dead-man to its pin; still low."""
-        self._flags |= PREPARED
-        return True
+        self._flags |= CONNECTED
+
+    def collect(self):
+        """Nothing to collect for: the heap is no part of what is simulated."""
+
+    def watchdog_start(self, timeout_ms):
+        self._watchdog_ms = timeout_ms
+
+    def watchdog_feed(self):
+        """Time is virtual: no tick is ever so late."""
+
+    def watchdog_stop(self):
+        self._watchdog_ms = 0
 
     def feed(self):
         if self._inputs & DEADMAN_DEAF:

@@ -1,11 +1,9 @@
 """The firmware and the virtual board as one lock-step device: a stimulus in, a tick, a response out."""
 
-from .board import VirtualBoard
-from rfprobe_core.controller import Controller
 from rfprobe_core.pacing import Pacer
-from rfprobe_drivers.max31856 import Max31856
-from rfprobe_drivers.rf_sense import RfSense
-from rfprobe_drivers.rf_stage import RfStage
+from rfprobe_drivers.rig import build_controller
+
+from .board import VirtualBoard
 
 RX_PER_TICK = 64
 
@@ -15,9 +13,8 @@ class VirtualDevice:
 
     def __init__(self, nonce_seed, uid, start_us, first_tick):
         board = VirtualBoard(nonce_seed, uid)
-        chips = tuple([Max31856(board, index) for index in range(4)])
         self.board = board
-        self.controller = Controller(board, RfSense(board), RfStage(board), chips, first_tick)
+        self.controller = build_controller(board, first_tick)
         self.pacer = Pacer(start_us)
 
     def run(self, stimulus):

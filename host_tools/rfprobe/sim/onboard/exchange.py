@@ -24,4 +24,4 @@ DEADMAN_DEAF = 32
 
 # Bits of `flags` in the response
 SAFE_OFF_DONE = 1
-PREPARED = 2
+CONNECTED = 2
