@@ -1,12 +1,12 @@
 # Everything the project does, by name: `make help`. Needs git, make, a C compiler and Python 3.11 to 3.14 with venv.
 
-PYTHON   ?= python3
-PLAN     ?= plans/vertebra-70C.toml
-SESSIONS ?= sessions
-BOARD    ?= rpi_pico
-NOTEBOOKS ?= $(wildcard docs/*.ipynb docs/notebooks/*.ipynb)
+PYTHON    ?= python3
+PLAN      ?= plans/vertebra-70C.toml
+SESSIONS  ?= sessions
+BOARD     ?= rpi_pico
+NOTEBOOKS ?= $(wildcard notebooks/*.ipynb)
 # pytest processes; `logical` is one per logical core.
-WORKERS  ?= logical
+WORKERS   ?= logical
 # Seconds after which a run of the tests is stopped and failed.
 UNIT_LIMIT_s ?= 120
 TEST_LIMIT_s ?= 3600
@@ -14,10 +14,12 @@ TEST_LIMIT_s ?= 3600
 VENV    := .venv
 BIN     := $(VENV)/bin
 RFPROBE := $(BIN)/rfprobe
-PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # Only wheels with the hashes on file; compiling every module of theirs at once would cost half a minute.
 PINNED  := --require-hashes --only-binary :all: --no-compile
 PYTEST  := $(BIN)/python -m pytest
+# The environment is made anew when the pins' content changes, so that it holds them and nothing else.
+LOCKED  := $(VENV)/.locked-$(shell cksum < requirements/dev.txt | cut -d ' ' -f 1)
 READY   := $(VENV)/.ready
 TYPINGS := .typings/rp2/.ready .typings/esp32/.ready
 
@@ -75,33 +77,32 @@ notebook: setup ## Run the notebooks from the top and keep their output in them
 	$(BIN)/jupyter execute --inplace $(NOTEBOOKS)
 
 packages: ## Install the Debian packages that some tests need (as root)
-	scripts/debian-packages.sh
+	@scripts/debian-packages.sh
 
 lock: .venv-lock/.ready ## Resolve pyproject.toml into requirements/*.txt (UPGRADE=1 takes newer releases)
-	scripts/lock.sh .venv-lock/bin/uv $(if $(UPGRADE),--upgrade)
+	@scripts/lock.sh .venv-lock/bin/uv $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove what was made here: environments, stubs, caches, builds. Sessions stay
 	rm -rf $(VENV) .venv-lock .typings build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment is made anew when the pins change, so that it holds them and nothing else.
-$(VENV)/.locked: requirements/dev.txt
+$(LOCKED):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 15) else "setup: rfprobe needs Python 3.11 to 3.14, and $(PYTHON) is %d.%d; name another with PYTHON=" % v)'
-	@echo "setup: installing the pinned packages into $(VENV); the first time takes a minute or two"
+	@echo "setup: installing the pinned packages (280 MB to fetch, 1 GB on disk) into $(VENV): a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) install --quiet $(PINNED) -r requirements/dev.txt
+	@$(PIP) install $(PINNED) -r requirements/dev.txt
 	@touch $@
 
-$(READY): $(VENV)/.locked pyproject.toml firmware/rfprobe_core/version.py
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+$(READY): $(LOCKED) pyproject.toml firmware/rfprobe_core/version.py
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .typings/%/.ready: requirements/typings-%.txt | $(READY)
 	@rm -rf $(@D)
-	@$(PIP) install --quiet $(PINNED) --no-deps --target $(@D) -r $<
+	@$(PIP) install $(PINNED) --no-deps --target $(@D) -r $<
 	@touch $@
 
 .venv-lock/.ready: requirements/lock.txt
 	@$(PYTHON) -m venv --clear .venv-lock
-	@.venv-lock/bin/python -m pip --disable-pip-version-check install --quiet $(PINNED) -r $<
+	@.venv-lock/bin/python -m pip --disable-pip-version-check --no-input -qq install $(PINNED) -r $<
 	@touch $@

@@ -12,10 +12,10 @@ shift
 resolve() {
   local output=$1
   shift
-  echo "lock: $output"
   "$uv" pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest --only-binary :all: \
     --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
     --output-file "$output" "$@" >/dev/null
+  echo "lock: $output"
 }
 
 resolve requirements/dev.txt "$@" pyproject.toml --all-extras --group build

@@ -9,6 +9,8 @@ The official image and the project's own run this file alike; it needs MicroPyth
 import rf_pins  # first: the RF pins are low from here on
 
 # isort: split
+import gc
+import os
 import select
 import sys
 import time
@@ -21,8 +23,23 @@ from micropython import const
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from rp2.asm_pio import jmp, label, mov, not_y, osr, pins, pull, set, status, wrap, wrap_target, x, x_dec, y
-    from rp2.asm_pio import isr as isr
+    from rp2.asm_pio import (
+        block,
+        isr,
+        jmp,
+        label,
+        mov,
+        not_y,
+        pins,
+        pull,
+        set,
+        status,
+        wrap,
+        wrap_target,
+        x,
+        x_dec,
+        y,
+    )
 
 NAME = "rpi_pico"
 
@@ -35,6 +52,8 @@ ADC_GPIO = (26, 27, 28)  # RF voltage, RF current, spare
 ENABLE_READBACK = const(6)
 INPUTS = (7, 8)  # interlock, foot-switch: high is closed, pressed; a broken wire is low
 LED = const(25)
+SERVICE = const(9)  # held to ground at power-up: main.py leaves the board to the REPL
+SERVICE_FLAG = "service"  # a file of this name on the board does the same
 
 INTERLOCK = const(0)
 FOOTSWITCH = const(1)
@@ -93,12 +112,12 @@ _SET_PINDIRS_1 = const(0xE081)
 def _deadman():
     """Toggle for a counted number of periods per fed word, then rest low until the next word.
 
-    ISR holds the count. A word that arrives meanwhile starts the count anew, so that what is left to run never
-    adds up: the wave ends one hold time after the last word, whatever the CPU does.
+    ISR holds the count. A word that arrives meanwhile starts the count anew, so that what is left to run
+    never adds up: the wave ends one hold time after the last word, whatever the CPU does.
     """
     wrap_target()
     label("rest")
-    pull(block)  # noqa: F821
+    pull(block)
     mov(x, isr)
     label("again")
     set(pins, 1)[9]
@@ -132,6 +151,7 @@ class Board:
     """One Pico. Make one; making another takes the same hardware anew and leaves RF off."""
 
     name = NAME
+    dead_man = "pio"
 
     def __init__(self):
         """Claim the hardware, RF off, watchdog stopped."""
@@ -195,7 +215,7 @@ class Board:
     # RF
 
     def rf_connect(self):
-        """Give the RF pins to the dead-man and to the PWM, both at rest: still no RF, until `feed` and `set_duty`."""
+        """Give the RF pins to the dead-man and the PWM, both at rest: no RF until `feed` and `set_duty`."""
         deadman = self._deadman
         self._drive.duty_u16(0)
         deadman.active(0)
@@ -213,7 +233,7 @@ class Board:
         self._feeding = True
 
     def feed(self):
-        """Keep the enable output toggling for DEADMAN_HOLD_us more. False if the dead-man did not take it: a fault.
+        """Keep the enable output toggling for DEADMAN_HOLD_us more. False is a fault: it was not taken.
 
         A healthy dead-man takes a word within one period (200 µs), so feed no faster than that.
         """
@@ -263,7 +283,7 @@ class Board:
         return mem16[_CDC_IN_BUFFER_CONTROL] & _BUFFER_AVAILABLE == 0
 
     def link_write(self, buf, n):
-        """Write the first `n` (1..256) bytes of `buf` whole and return True, or nothing and return False. Never blocks."""
+        """Write the first `n` (1..256) bytes of `buf` whole, True, or nothing, False. Never blocks."""
         if n > _CDC_FIFO_bytes or mem16[_CDC_IN_BUFFER_CONTROL] & _BUFFER_AVAILABLE:
             return False
         self._stdout.write(buf, n)
@@ -283,15 +303,16 @@ class Board:
         self._wdt = WDT(timeout=timeout_ms)
 
     def watchdog_feed(self):
-        """Put the watchdog's reset off."""
-        self._wdt.feed()
+        """Put the watchdog's reset off; nothing before the first `watchdog_start`."""
+        if self._wdt:
+            self._wdt.feed()
 
     def watchdog_stop(self):
         """Stop the watchdog: only once RF is verified off. The API has no way to do so; the register has."""
         mem32[_WATCHDOG_CTRL_CLEAR] = _WATCHDOG_ENABLE
 
     def reset_cause(self):
-        """Return why the chip last started: RESET_POWER (or the RUN pin), RESET_WATCHDOG or RESET_SOFTWARE."""
+        """Return why the chip started: RESET_POWER (or the RUN pin), RESET_WATCHDOG or RESET_SOFTWARE."""
         return self._reset_cause
 
     def set_phase(self, phase):
@@ -303,12 +324,30 @@ class Board:
         return self._last_phase
 
     def unique_id(self):
-        """Return the flash chip's serial number, 8 bytes."""
-        return machine.unique_id()
+        """Return the flash chip's serial number as 16 hex digits."""
+        return "".join(["%02x" % byte for byte in machine.unique_id()])
+
+    def nonce_seed(self):
+        """Return 24 random bits: no host that spoke to an earlier boot can be mistaken for this one's."""
+        return int.from_bytes(os.urandom(3), "little")
+
+    def collect(self):
+        """Collect garbage; only with RF off, it takes milliseconds."""
+        gc.collect()
+
+    def heap_free(self):
+        """Return the free bytes of the heap."""
+        return gc.mem_free()
+
+    def service(self):
+        """Whether somebody wants the REPL instead of the controller."""
+        if not Pin(SERVICE, Pin.IN, Pin.PULL_UP)():
+            return True
+        return SERVICE_FLAG in os.listdir()
 
 
 def _read_phase():
-    # A register of 32 bits; what is not a phase may be a large int, which is why this runs once, at the start.
+    # What is left there need not be a phase and may be a large int: so this runs once, at the start.
     left = mem32[_WATCHDOG_SCRATCH0]
     return left & 0xFF if left & ~0xFF == _PHASE_MARK else -1
 

@@ -4,7 +4,7 @@
 # MicroPython tree at hand, `make BOARD_DIR=<this folder>/micropython FROZEN_MANIFEST=<this file>`
 # in ports/rp2 does the same. No require(): it would need a checkout of micropython-lib.
 
-freeze("$(PORT_DIR)/modules")  # noqa: F821
-freeze("../../firmware")  # noqa: F821
-module("rf_pins.py")  # noqa: F821
-module("board.py")  # noqa: F821
+freeze("$(PORT_DIR)/modules")
+freeze("../../firmware")
+module("rf_pins.py")
+module("board.py")

@@ -1,4 +1,4 @@
-"""The two pins that can make RF. Importing this drives them low; boot.py and board.py do so before anything else.
+"""The two pins that can make RF. Importing this drives them low; boot.py and board.py do so first of all.
 
 The image's C hook (micropython/rf_pins.c) names the same pins.
 """

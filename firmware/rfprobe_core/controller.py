@@ -8,6 +8,7 @@ import sys
 
 from rfprobe_core import plan, protocol, safety, thermometry
 from rfprobe_core.commands import LEASE_TICKS, Commands
+from rfprobe_core.counting import add_up, wrap
 from rfprobe_core.meter import TickMeter
 from rfprobe_core.pid import TemperatureLoop
 from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
@@ -31,6 +32,8 @@ WATCHDOG_MS = 100  # behind the dead-man, and only while energised
 ON_SETTLED_TICKS = 10  # after enabling, before impedance is believed
 OFF_SETTLED_TICKS = 3  # after disabling, before what is sensed counts as RF
 LATE_MAX_US = 1_000_000
+
+RESET_NAMES = ("power_on", "watchdog", "software")
 
 INTERLOCK = 0
 FOOTSWITCH = 1
@@ -110,7 +113,7 @@ class Controller:
         """One tick: `elapsed` periods after the last (1, or more when some were missed), `late_us` after it was due."""
         self._elapsed = elapsed if elapsed < 100 else 100
         self._late_us = late_us
-        self.tick_count = (self.tick_count + elapsed) & U32_MAX
+        self.tick_count = wrap(self.tick_count, elapsed)
         self._sense()
         self._judge()
         self._decide()
@@ -312,7 +315,7 @@ class Controller:
         self._power_down()
 
     def _fault(self, cause, row, value, limit, first_tick):
-        self.faults = min(self.faults + 1, U32_MAX)
+        self.faults = add_up(self.faults, 1)
         result = safety.CAUSE_RESULT.get(cause, protocol.RESULT_FAULT)
         self._event(protocol.EVENT_FAULT, cause, row, value, limit, first_tick)
         self.sequence.finish(result, cause)
@@ -474,7 +477,7 @@ class Controller:
             ("schema", protocol.SCHEMA),
             ("board", board.name),
             ("uid", board.unique_id()),
-            ("reset", board.reset_cause()),
+            ("reset", RESET_NAMES[board.reset_cause()]),
             ("phase", board.last_phase()),
             ("nonce", 0 if commands.owned else commands.nonce),
             ("tick", self.tick_count),

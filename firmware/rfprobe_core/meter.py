@@ -1,6 +1,7 @@
 """What the ticks cost and how late they came, over one HEALTH period."""
 
-from rfprobe_core.protocol import NOT_MEASURED, U32_MAX
+from rfprobe_core.counting import add_up
+from rfprobe_core.protocol import NOT_MEASURED
 
 
 class TickMeter:
@@ -24,12 +25,12 @@ class TickMeter:
         if cost_us < 0:
             self._measured = False
         else:
-            self._cost_sum_us = min(self._cost_sum_us + cost_us, U32_MAX)
+            self._cost_sum_us = add_up(self._cost_sum_us, cost_us)
             self.cost_us_max = max(self.cost_us_max, cost_us)
         self._count += 1
         self.late_us_max = max(self.late_us_max, late_us)
         if elapsed > 1:
-            self.ticks_missed = min(self.ticks_missed + elapsed - 1, U32_MAX)
+            self.ticks_missed = add_up(self.ticks_missed, elapsed - 1)
 
     def cost_us_mean(self):
         if not self._measured or self._count == 0:

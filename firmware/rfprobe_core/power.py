@@ -13,17 +13,20 @@ _GAIN_HIGH = 8_192
 _GAIN_MIN_CV = 200  # below 2 V the ratio is noise
 _IMPEDANCE_USED_MAX_OHM = 2_100  # 5e4 mW · 2100 Ω · 10 < 2^30
 IMPEDANCE_MAX_MOHM = 500_000_000
+POWER_MAX_MW = 1_000_000  # 15 times the largest trip
+_ACHIEVED_MOST = 1_000  # samples in one mean: · 1e6 mW < 2^30
 
 
 def power_mW(voltage_mV, current_uA):
-    """V · I for V ≤ 320 V and I ≤ 3 A, without leaving 30 bits."""
-    product = (voltage_mV >> 3) * (current_uA >> 7)  # ≤ 40 000 · 23 438 < 2^30; unit 1.024e-6 W·1e3
-    return product // 125 * 16 // 125  # · 1024 / 1e6
+    """V · I for V ≤ 500 V and I < 2^22 µA (what the sense can give), at most POWER_MAX_MW."""
+    product = (voltage_mV >> 4) * (current_uA >> 7)  # ≤ 31 250 · 32 767 < 2^30, in 2.048e-3 mW
+    power = product // 125 * 32 // 125  # · 2048 / 1e6
+    return power if power < POWER_MAX_MW else POWER_MAX_MW
 
 
 def impedance_mohm(voltage_mV, current_uA):
     """V / I in mΩ (current ≥ 100 µA); saturates at IMPEDANCE_MAX_MOHM."""
-    sixteenths = voltage_mV * 1000 // (current_uA >> 4)  # 3.2e8 / (≥ 6): Ω · 16
+    sixteenths = voltage_mV * 1000 // (current_uA >> 4)  # 5e8 / (≥ 6): Ω · 16
     if sixteenths >= IMPEDANCE_MAX_MOHM // 1000 * 16:
         return IMPEDANCE_MAX_MOHM
     return (sixteenths >> 4) * 1000 + ((sixteenths & 15) * 1000 >> 4)
@@ -86,14 +89,15 @@ class PowerLoop:
         """Take this tick's RMS voltage and current; `ticks` (1…100) have passed since the last."""
         self.voltage_mV = voltage_mV
         self.current_uA = current_uA
-        power = power_mW(voltage_mV, current_uA)  # ≤ 9.6e5 mW
+        power = power_mW(voltage_mV, current_uA)
         self.power_mW = power
-        energy = self._energy_uJ + power * 10 * ticks  # ≤ 9.6e8 + 1e3 < 2^30
+        energy = self._energy_uJ + power * 10 * ticks  # ≤ 1e9 + 1e3 < 2^30
         total = self.energy_mJ + energy // 1000
         self._energy_uJ = energy % 1000
         self.energy_mJ = total if total < limit_mJ else limit_mJ
-        self._achieved_sum_mW = min(self._achieved_sum_mW + power, 100_000_000)
-        self._achieved_count += 1
+        if self._achieved_count < _ACHIEVED_MOST:
+            self._achieved_sum_mW += power
+            self._achieved_count += 1
         self._update_impedance()
         self._update_gain()
 
@@ -124,7 +128,7 @@ class PowerLoop:
     def _update_gain(self):
         if self._commanded_cV < _GAIN_MIN_CV:
             return
-        measured = self.voltage_mV // 10 * GAIN_ONE // self._commanded_cV  # 3.2e4 · 4096 < 2^27
+        measured = self.voltage_mV // 10 * GAIN_ONE // self._commanded_cV  # 5e4 · 4096 < 2^28
         gain = self.gain + (measured - self.gain) // 8
         self.gain = min(max(gain, _GAIN_LOW), _GAIN_HIGH)
 

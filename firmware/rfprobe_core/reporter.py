@@ -3,6 +3,7 @@
 import struct
 
 from rfprobe_core import protocol
+from rfprobe_core.counting import add_up
 from rfprobe_core.kernels import cobs_encode, crc16
 from rfprobe_core.safety import HIGHEST
 from rfprobe_core.protocol import CRC_SIZE, CRC_START, HEADER, HEADER_SIZE, SCHEMA, U32_MAX
@@ -49,11 +50,8 @@ class Reporter:
         if self._waiting + reserve < SLOTS:
             return True
         # the sequence number is spent, so that the gap is seen
-        self.frames_dropped = self.clip_count(self.frames_dropped + 1)
+        self.frames_dropped = add_up(self.frames_dropped, 1)
         return False
-
-    def clip_count(self, value):
-        return value if value < U32_MAX else U32_MAX
 
     def _seal(self, size, target):
         """Close the payload of `size` body bytes with its CRC and encode it; returns the encoded length."""
@@ -189,4 +187,4 @@ class Reporter:
         else:
             link.link_write(self._hello, self._hello_length)
             self._hello_length = 0
-        self.frames_sent = self.clip_count(self.frames_sent + 1)
+        self.frames_sent = add_up(self.frames_sent, 1)

@@ -2,6 +2,7 @@
 
 VOLTAGE = 0
 CURRENT = 1
+CURRENT_MAX_UA = (1 << 22) - 1  # 4.19 A, above every trip (3.3 A): keeps V · I small
 _READS = 2
 
 
@@ -50,7 +51,7 @@ class RfSense:
         voltage = ((volts // _READS) * self._v_multiplier >> self._v_shift) + self._v_offset_mV
         current = ((amps // _READS) * self._i_multiplier >> self._i_shift) + self._i_offset_uA
         self.voltage_mV = voltage if voltage > 0 else 0
-        self.current_uA = current if current > 0 else 0
+        self.current_uA = min(max(current, 0), CURRENT_MAX_UA)
 
     def permille(self):
         """The larger of voltage and current in ‰ of the sense full scale: what says that RF is there."""

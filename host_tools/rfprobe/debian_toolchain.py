@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-ENVIRONMENT_EXIT_CODE = 6
-"""Exit code for a tool, a package or a network that cannot be had."""
+from rfprobe.errors import EnvironmentProblem, reason_of
 
 COMPILER_SUITE = "bookworm"
 SOURCE_SUITE = "trixie"
@@ -45,24 +44,20 @@ EXPECTED_UPSTREAM = {
     "tinyusb-source": "0.18.",
     "mbedtls": "3.6.",
 }
-"""What the build was tried with, by package: the start of the upstream version. A Debian revision may change."""
+"""What the build was tried with, by package: how the upstream version starts. Debian revisions may change."""
 
 _DEBIAN_SUITES = re.compile(
     r"^(bullseye|bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)$"
 )
 _DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-# RP2040 is an ARMv6-M without floating point. Of the 700 MB of run-time libraries for other ARMs nothing is unpacked.
+# RP2040 is an ARMv6-M without floating point. Of 700 MB of run-time libraries the other ARMs' stay packed.
 _MULTILIB = "thumb/v6-m/nofp"
 _OTHER_MULTILIBS = re.compile(
     r"^(?:usr/lib/arm-none-eabi/newlib|usr/lib/gcc/arm-none-eabi/[^/]+"
     r"|usr/include/newlib/c\+\+/[^/]+/arm-none-eabi)/(?:arm|thumb)/(?!v6-m(?:/|$))"
 )
 _UNUSED = re.compile(r"^usr/(?:share|lib/gcc/arm-none-eabi/[^/]+/(?:lto1|plugin|.*\.py$))")
-
-
-class EnvironmentFault(Exception):
-    """A tool, a package or a network that cannot be had. One line for the user; the CLI exits with 6."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +104,15 @@ def say(line: str) -> None:
     print(f"image: {line}", file=sys.stderr, flush=True)
 
 
-def run(command: Sequence[str | Path], *, what: str, cwd: Path | None = None, log: Path | None = None,
-        env: Mapping[str, str] | None = None) -> str:
-    """Run a command and return its output; EnvironmentFault with one line when it cannot run or fails.
+def run(
+    command: Sequence[str | Path],
+    *,
+    what: str,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run a command and return its output; EnvironmentProblem with one line when it cannot run or fails.
 
     The whole output goes to `log`, if given, which the fault names.
     """
@@ -128,12 +129,12 @@ def run(command: Sequence[str | Path], *, what: str, cwd: Path | None = None, lo
             check=False,
         )
     except OSError as error:
-        raise EnvironmentFault(f"{what}: cannot run {command[0]}: {error.strerror}") from error
+        raise EnvironmentProblem(f"{what}: cannot run {command[0]}: {reason_of(error)}") from error
     if log is not None:
         log.write_text(done.stdout)
     if done.returncode != 0:
         where = "" if log is None else f" (all of it in {log})"
-        raise EnvironmentFault(f"{what} failed: {telling_line(done.stdout)}{where}")
+        raise EnvironmentProblem(f"{what} failed: {telling_line(done.stdout)}{where}")
     return done.stdout
 
 
@@ -148,11 +149,11 @@ def telling_line(output: str) -> str:
 
 
 def find_tool(name: str, package: str) -> Path:
-    """Return the path of a program beside this Python or on PATH; EnvironmentFault names its package."""
+    """Return the path of a program beside this Python or on PATH; EnvironmentProblem names its package."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
-        raise EnvironmentFault(f"{name} is needed and not installed (Debian package: {package})")
+        raise EnvironmentProblem(f"{name} is needed and not installed (Debian package: {package})")
     return Path(found)
 
 
@@ -167,7 +168,7 @@ def find_mirror(override: str | None = None, apt_folder: Path = Path("/etc/apt")
     for uri, suites, signed_by in _read_sources(apt_folder):
         if any(_DEBIAN_SUITES.match(suite) for suite in suites):
             return Mirror(uri, signed_by or default_key)
-    raise EnvironmentFault(
+    raise EnvironmentProblem(
         "no Debian archive among this machine's apt sources: name one with --mirror or RFPROBE_DEBIAN_MIRROR"
     )
 
@@ -212,7 +213,9 @@ def _fields(stanza: str) -> dict[str, str]:
 
 def _read_one_line(text: str) -> Iterator[tuple[str, list[str], str | None]]:
     for line in text.splitlines():
-        match = re.match(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<rest>.*)$", line)
+        match = re.match(
+            r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<rest>.*)$", line
+        )
         if match and "main" in match["rest"].split():
             signed = re.search(r"signed-by=(\S+)", match["options"] or "")
             yield match["uri"], [match["suite"]], signed[1] if signed else None
@@ -239,7 +242,9 @@ class PackageSource:
         signed_by = mirror.signed_by
         if signed_by is not None and "\n" in signed_by:
             key = self._folder / "archive-key.asc"
-            key.write_text("\n".join("" if line == "." else line for line in signed_by.strip().splitlines()) + "\n")
+            key.write_text(
+                "\n".join("" if line == "." else line for line in signed_by.strip().splitlines()) + "\n"
+            )
             signed_by = str(key)
         options = f"[signed-by={signed_by}] " if signed_by else ""
         lines = [
@@ -295,7 +300,7 @@ class PackageSource:
         names = [line.split()[-1] for line in fields.get("checksums-sha256", "").splitlines() if line.split()]
         upstream = [name for name in names if re.search(r"\.orig\.tar\.\w+$", name)]
         if not upstream:
-            raise EnvironmentFault(f"Debian's source package {package} has no upstream archive")
+            raise EnvironmentProblem(f"Debian's source package {package} has no upstream archive")
         return folder / upstream[0], fields["version"]
 
     def _apt(self, arguments: Sequence[str], folder: Path, what: str) -> None:
@@ -311,7 +316,7 @@ class PackageSource:
     def _downloaded(folder: Path, name: str) -> Path:
         found = sorted(folder.glob(f"{name}_*.deb"), key=lambda path: path.stat().st_mtime)
         if not found:
-            raise EnvironmentFault(f"Debian package {name} was fetched but its file is not in {folder}")
+            raise EnvironmentProblem(f"Debian package {name} was fetched but its file is not in {folder}")
         return found[-1]
 
 
@@ -325,12 +330,13 @@ def unpack_deb(package: Path, destination: Path) -> None:
         assert unpacker.stdout is not None
         _extract(unpacker.stdout, destination)
     if unpacker.returncode != 0:
-        raise EnvironmentFault(f"{package.name} is not a whole Debian package")
+        raise EnvironmentProblem(f"{package.name} is not a whole Debian package")
 
 
 def _extract(stream: IO[bytes], destination: Path) -> None:
     linked: list[tarfile.TarInfo] = []
     with tarfile.open(fileobj=stream, mode="r|") as archive:
+        _confine(archive)
         for member in archive:
             name = member.name.removeprefix("./")
             if _OTHER_MULTILIBS.match(name) or _UNUSED.match(name):
@@ -338,7 +344,7 @@ def _extract(stream: IO[bytes], destination: Path) -> None:
             if member.islnk():
                 linked.append(member)
             else:
-                archive.extract(member, destination, filter="tar")
+                archive.extract(member, destination)
     for member in linked:
         target = destination / member.linkname.removeprefix("./")
         path = destination / member.name.removeprefix("./")
@@ -346,12 +352,18 @@ def _extract(stream: IO[bytes], destination: Path) -> None:
             path.hardlink_to(target)
 
 
+def _confine(archive: tarfile.TarFile) -> None:
+    """Let nothing be unpacked outside the destination, where this Python (3.11.4 or newer) knows how."""
+    archive.extraction_filter = getattr(tarfile, "tar_filter", lambda member, _path: member)  # pyright: ignore
+
+
 def unpack_upstream(archive: Path, destination: Path) -> None:
     """Unpack an upstream archive, whose one top folder becomes `destination`."""
     parent = destination.parent / (destination.name + ".unpacking")
     parent.mkdir()
     with tarfile.open(archive) as opened:
-        opened.extractall(parent, filter="tar")
+        _confine(opened)
+        opened.extractall(parent)
     (top,) = parent.iterdir()
     top.rename(destination)
     parent.rmdir()
@@ -371,7 +383,7 @@ def toolchain_key() -> str:
 
 
 def provide_toolchain(cache: Path, mirror: str | None) -> Toolchain:
-    """Return the unpacked toolchain from below `cache`, fetching and unpacking it first where it is missing."""
+    """Return the unpacked toolchain from below `cache`; fetch and unpack it first if it is missing."""
     root = cache / f"toolchain-{toolchain_key()[:16]}"
     stamp = root / "versions.json"
     if not stamp.is_file():
@@ -416,7 +428,7 @@ def _expected(package: str, version: str) -> str:
     """Return the version, unless it is one that the build was not made for."""
     upstream = re.sub(r"^\d+:", "", version)
     if not upstream.startswith(EXPECTED_UPSTREAM.get(package, "")):
-        raise EnvironmentFault(
+        raise EnvironmentProblem(
             f"Debian's {package} is {version}; this build is made for {EXPECTED_UPSTREAM[package]}*"
         )
     return version
@@ -450,16 +462,21 @@ def _arrange(root: Path) -> None:
 def compiler_environment(toolchain_root: Path) -> dict[str, str]:
     """Return the environment in which the unpacked compiler runs."""
     path = f"{toolchain_root / 'usr' / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {**os.environ, "PATH": path, "LD_LIBRARY_PATH": str(toolchain_root / "host_libraries"), "LC_ALL": "C"}
+    return {
+        **os.environ,
+        "PATH": path,
+        "LD_LIBRARY_PATH": str(toolchain_root / "host_libraries"),
+        "LC_ALL": "C",
+    }
 
 
 def _check_compiler(root: Path) -> None:
     """Compile and link one line, so that a machine on which the compiler cannot run is told so early."""
-    source = root / "probe.c"
+    source, program = root / "probe.c", root / "probe.elf"
     source.write_text("#include <stdint.h>\nint main(void) { return (int)(int8_t)0; }\n")
+    target = ["-mcpu=cortex-m0plus", "-mthumb", "--specs=nosys.specs"]
     run(
-        ["arm-none-eabi-g++", "-mcpu=cortex-m0plus", "-mthumb", "--specs=nosys.specs", "-x", "c", source]
-        + ["-o", root / "probe.elf"],
+        ["arm-none-eabi-g++", *target, "-x", "c", source, "-o", program],
         what="trying the unpacked compiler",
         env=compiler_environment(root),
     )

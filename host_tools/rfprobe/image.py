@@ -1,7 +1,8 @@
-"""Build the firmware image: MicroPython with the controller frozen in, for flashing and for the emulated chip.
+"""Build the firmware image: MicroPython with the controller frozen in, to flash and for the emulated chip.
 
-`python -m rfprobe.image --board rpi_pico` builds from Debian's packages (see `debian_toolchain`) and caches what
-it made under a digest of everything that went into it: a second run with unchanged inputs copies the image.
+`python -m rfprobe.image --board rpi_pico` builds from Debian's packages (see `debian_toolchain`) and caches
+what it made under a digest of everything that went into it: a second run with unchanged inputs copies the
+image.
 """
 
 import argparse
@@ -15,28 +16,20 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 from rfprobe import debian_toolchain as debian
-from rfprobe.debian_toolchain import ENVIRONMENT_EXIT_CODE, EnvironmentFault, Toolchain, find_tool, run, say
-
-BAD_INPUT_EXIT_CODE = 2
-
-_PACKAGE = Path(__file__).resolve().parent
-_REPOSITORY = _PACKAGE.parents[1]
-_INSTALLED_DATA = _PACKAGE / "data"
+from rfprobe.debian_toolchain import Toolchain, find_tool, run, say
+from rfprobe.errors import BadInput, ExitCode, ExpectedError, reason_of
+from rfprobe.resources import shipped
 
 # Every image says that it was built at the moment MicroPython 1.25.0 was released, whenever it was built:
 # equal inputs give equal bytes.
 _SOURCE_DATE_EPOCH = "1744675200"
-
-
-class BadInput(Exception):
-    """Something the user named is not there or not right. One line; exit code 2."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +80,11 @@ def collect_inputs(board: str, firmware: Path | None = None) -> Inputs:
     `firmware` replaces the project's firmware folder: main.py and modules for a test. Its boot.py may be
     missing, and then the project's is taken.
     """
-    folder = _boards_folder() / board
+    folder = shipped("boards") / board
     if not (folder / "manifest.py").is_file():
-        known = ", ".join(sorted(path.parent.name for path in _boards_folder().glob("*/manifest.py"))) or "none"
+        known = (
+            ", ".join(sorted(path.parent.name for path in shipped("boards").glob("*/manifest.py"))) or "none"
+        )
         raise BadInput(f"no image can be built for board {board!r} (boards with a manifest.py: {known})")
     described = tomllib.loads((folder / "board.toml").read_text())
     files = {f"boards/{board}/{path.name}": path for path in folder.glob("*.py")}
@@ -97,11 +92,6 @@ def collect_inputs(board: str, firmware: Path | None = None) -> Inputs:
         files[f"boards/{board}/micropython/{path.name}"] = path
     files.update(_firmware_files(firmware))
     return Inputs(board, str(described["micropython"]["uf2_family"]), files)
-
-
-def _boards_folder() -> Path:
-    in_repository = _REPOSITORY / "boards"
-    return in_repository if in_repository.is_dir() else _INSTALLED_DATA / "boards"
 
 
 def _firmware_files(override: Path | None) -> dict[str, Path]:
@@ -114,12 +104,11 @@ def _firmware_files(override: Path | None) -> dict[str, Path]:
 
 
 def _own_firmware_files() -> dict[str, Path]:
-    in_repository = _REPOSITORY / "firmware"
-    if in_repository.is_dir():
-        return _python_files(in_repository, "firmware")
-    files = _python_files(_INSTALLED_DATA / "firmware", "firmware")
+    folder = shipped("firmware")
+    files = _python_files(folder, "firmware")
+    # Installed, the two packages are importable ones and not beside main.py.
     for package in ("rfprobe_core", "rfprobe_drivers"):
-        spec = importlib.util.find_spec(package)
+        spec = None if (folder / package).is_dir() else importlib.util.find_spec(package)
         if spec is not None and spec.origin is not None:
             files.update(_python_files(Path(spec.origin).parent, f"firmware/{package}"))
     return files
@@ -156,7 +145,7 @@ def _image_digest(inputs: Inputs) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Generator[None]:
     """Hold the cache for one build at a time, across processes."""
     with path.open("w") as lock:
         try:
@@ -184,9 +173,9 @@ def _compile(inputs: Inputs, toolchain: Toolchain, cache: Path) -> Path:
     tree = build / "tree"
     if not (tree / "CMakeCache.txt").is_file():
         say("configuring MicroPython's build")
+        port = toolchain.micropython / "ports" / "rp2"
         run(
-            [cmake, "-S", toolchain.micropython / "ports" / "rp2", "-B", tree, *_generator()]
-            + _definitions(inputs, toolchain, stage),
+            [cmake, "-S", port, "-B", tree, *_generator(), *_definitions(inputs, toolchain, stage)],
             what="configuring MicroPython's build",
             env=env,
             log=build / "configure.log",
@@ -244,19 +233,25 @@ def _write_uf2(binary: Path, image: Path, family: str, toolchain: Toolchain) -> 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rfprobe.image", description=__doc__)
     parser.add_argument("--board", default="rpi_pico", help="folder below boards/ (default: %(default)s)")
-    parser.add_argument("-o", "--output", type=Path, help="where to put the image (default: build/BOARD/rfprobe.uf2)")
-    parser.add_argument("--cache", type=Path, help="cache folder (default: RFPROBE_CACHE or the user's cache)")
-    parser.add_argument("--firmware", type=Path, help="folder with a main.py to freeze in place of the firmware")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="where to put the image (default: build/BOARD/rfprobe.uf2)"
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="cache folder (default: RFPROBE_CACHE or the user's cache)"
+    )
+    parser.add_argument(
+        "--firmware", type=Path, help="folder with a main.py to freeze in place of the firmware"
+    )
     parser.add_argument(
         "--mirror",
         default=os.environ.get("RFPROBE_DEBIAN_MIRROR"),
-        help="Debian archive to fetch from (default: RFPROBE_DEBIAN_MIRROR or the one in this machine's apt sources)",
+        help="Debian archive (default: RFPROBE_DEBIAN_MIRROR or the one in this machine's apt sources)",
     )
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the image and return the exit code: 0, 2 for bad input, 6 for what cannot be had here."""
+    """Build the image and return the exit code: 0, 2 for bad input, 6 for what cannot be had."""
     options = _parse(arguments)
     output: Path = options.output or Path("build") / options.board / "rfprobe.uf2"
     started = time.monotonic()
@@ -265,15 +260,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         image = build_image(inputs, options.cache or default_cache(), options.mirror)
         output.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(image.path, output)
-    except BadInput as fault:
-        print(f"image: {fault}", file=sys.stderr)
-        return BAD_INPUT_EXIT_CODE
-    except EnvironmentFault as fault:
-        print(f"image: {fault}", file=sys.stderr)
-        return ENVIRONMENT_EXIT_CODE
-    except OSError as fault:
-        print(f"image: {fault.filename or 'file'}: {fault.strerror}", file=sys.stderr)
-        return ENVIRONMENT_EXIT_CODE
+    except ExpectedError as problem:
+        print(f"image: {problem}", file=sys.stderr)
+        return problem.exit_code
+    except OSError as error:
+        print(f"image: {error.filename or 'a file'}: {reason_of(error)}", file=sys.stderr)
+        return ExitCode.ENVIRONMENT
     how = "from the cache" if image.cached else "built"
     say(f"{output}: {output.stat().st_size} bytes, {how} in {time.monotonic() - started:.1f} s")
     print(json.dumps({"image": str(output), "digest": image.digest, "cached": image.cached}))

@@ -9,8 +9,8 @@ class Progress:
 
     t_s: float
     """Since the device's first tick in this session."""
-    state: str
-    """A name of `rfprobe_core.protocol.STATE_NAMES`."""
+    state: str = ""
+    """A name of `rfprobe_core.protocol.STATE_NAMES`; empty until the device has said it."""
     setpoint_C: float | None = None
     control_C: float | None = None
     boundary_C: float | None = None

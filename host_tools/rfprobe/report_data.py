@@ -76,7 +76,7 @@ def plot_id(layout: str, group: str, name: str) -> str:
 
 
 def differences(html: str, session: Session) -> list[str]:
-    """What a report's data and pictures lack of the session, or have beside it; empty if they are the same."""
+    """What a report's data and pictures lack of the session, or have beside it; empty if they agree."""
     there = cast(Groups, extract(html).get("series", {}))
     expected = plotted_series(session)
     found: list[str] = []

@@ -354,7 +354,7 @@ def event_text(code: int, cause: int, row: int, value: int, limit: int) -> str:
 
 def _measured(row: int, value: int, limit: int) -> str:
     stored: tuple[Any, ...] = safety.ROWS[row] if row < len(safety.ROWS) else ()
-    if not stored or not stored[2] or stored[2] == "status":
+    if not stored or not words.row_unit(row)[0]:
         return f"row {words.row_name(row)}"
     return f"{words.told_row(row, value)}, limit {words.told_row(row, limit)}"
 

@@ -56,8 +56,10 @@ TRUTH_COLUMNS = (
     "current_A",
     "impedance_ohm",
 )
-"""What a simulation knows of tissue and stage. `peak_C`: the hottest point; `duty`: the pin's 0 … 65535; a role not
-fitted is NULL."""
+"""What a simulation knows of tissue and stage. NULL for a role that is not fitted.
+
+`peak_C` is the hottest point of the tissue, `duty` what is on the pin, 0 … 65535.
+"""
 
 _FRAME_COLUMNS = ("frame", "tick", "channel", "state")
 

@@ -214,6 +214,10 @@ class FrameDecoder:
         if _WHOLE_TEXT.fullmatch(data):
             self._give_text(data, found)
             return
+        # A line's end at the front belongs to text given before, see `_end_of_lines`.
+        line_end = len(data) - len(data.lstrip(b"\r\n"))
+        self._give_text(data[:line_end], found)
+        data = data[line_end:]
         shown = 0
         for run in _TEXT_RUN.finditer(data):
             self._give_text(run.group(), found)

@@ -8,6 +8,7 @@ from rfprobe_core import protocol, safety
 NOT_A_MEDICAL_DEVICE = "Not a medical device: for bench, phantom and ex-vivo work only."
 
 STATES = {
+    "": "waiting for the device",
     "SELF_TEST": "self-test",
     "IDLE": "idle",
     "ARMED": "armed, waiting for start",
@@ -82,6 +83,7 @@ _SHOWN_UNITS = {
     "mW": ("W", 1000),
     "µA": ("A", 1_000_000),
     "ms CEM43": ("min CEM43", 60_000),
+    "status": ("", 1),
 }
 
 

@@ -42,14 +42,16 @@ REQUIREMENT_FILES = sorted((ROOT / "requirements").glob("*.txt"))
 
 @pytest.fixture(scope="module")
 def files(require_tool: Callable[[str, str], Path]) -> list[Path]:
-    """Every file that git tracks or would track."""
+    """Every file that git tracks."""
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout: its files are looked through")
     git = require_tool("git", "to list the repository's files")
-    command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    found = [ROOT / name for name in listed.split("\0") if name]
-    return [path for path in found if path.is_file()]
+    listed = subprocess.run(
+        [git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    tracked = [ROOT / name for name in listed.split("\0") if name]
+    assert tracked, "git tracks nothing yet: `git add` first"
+    return [path for path in tracked if path.is_file()]
 
 
 def lines_matching(files: list[Path], pattern: re.Pattern[str]) -> Iterator[tuple[str, int, str]]:

@@ -233,20 +233,20 @@ def test_a_host_that_does_not_read_costs_whole_frames_and_holds_nothing_up(door:
         server.read()  # lets the socket's host in
         server.read()
         begun = time.monotonic()
-        count = 60_000
+        count = 20_000
         for number in range(count):
-            server.write(packed(HELLO, IDLE, number, number, b"x" * 40))
+            server.write(packed(HELLO, IDLE, number, number, b"x" * 200))
         assert time.monotonic() - begun < 20
         assert server.dropped > 0
         # Nothing is cut: what arrives is whole frames, the oldest ones and the newest.
-        reader = threading.Thread(target=lambda: client.sequences.append(-1) or list(until_quiet(client)))
+        reader = threading.Thread(target=lambda: list(until_quiet(client)))
         reader.start()
         for _ in range(200):
             server.write(b"")
             time.sleep(0.005)
         reader.join()
-        assert len(client.sequences) - 1 == count - server.dropped
-        assert client.sequences[-1] == (count - 1) & 0xFFFF
+        assert len(client.sequences) == count - server.dropped
+        assert client.sequences[-1] == count - 1
 
 
 def until_quiet(client: TinyClient) -> Iterator[tuple[int, int, bytes]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rfprobe.debian_toolchain import EnvironmentFault
+from rfprobe.errors import EnvironmentProblem
 from rfprobe.image import build_image, collect_inputs, default_cache
 from rfprobe.sim.emulated_pico import EmulatedPico
 
@@ -15,7 +15,7 @@ ENABLE, DRIVE, MARK = 2, 3, 15
 
 
 class Bench:
-    """An emulated chip that runs the test image, with its RF pins and the marker watched from the first cycle."""
+    """An emulated chip that runs the test image, RF pins and marker watched from the first cycle."""
 
     def __init__(self, image: Path) -> None:
         """Boot to the prompt."""
@@ -57,8 +57,8 @@ def test_image() -> Path:
     """The image with tests/pico/firmware frozen in, and the real board files."""
     try:
         return build_image(collect_inputs("rpi_pico", FIRMWARE), default_cache()).path
-    except EnvironmentFault as fault:
-        pytest.skip(f"no image can be built here: {fault}")
+    except EnvironmentProblem as problem:
+        pytest.skip(f"needs a firmware image: {problem}")
 
 
 @pytest.fixture

@@ -38,9 +38,13 @@ class RecordingDevice:
 
 def test_seams_allocate_nothing(bench: Bench) -> None:
     bench.run("scenarios.costs()", rb"costs done", 10_000_000)
-    costs = {name: int(size) for name, size in re.findall(r"cost (\w+) (-?\d+)", bench.text.decode(errors="replace"))}
-    assert len(costs) == 18
-    assert {name: size for name, size in costs.items() if size} == {}
+    costs = {
+        name: int(size)
+        for name, size in re.findall(r"cost (\w+) (-?\d+)", bench.text.decode(errors="replace"))
+    }
+    assert len(costs) == 19
+    assert [name for name, allocates in costs.items() if allocates] == ["allocating"]
+    assert bench.expect(rb"heap (-?\d+)")[1] == b"0"
 
 
 def test_each_chip_select_reaches_its_own_device_in_mode_1(bench: Bench) -> None:
@@ -59,10 +63,14 @@ def test_each_chip_select_reaches_its_own_device_in_mode_1(bench: Bench) -> None
 
 
 def test_absent_chip_reads_as_zeros(bench: Bench) -> None:
-    assert bench.run("scenarios.exchange(0, b'\\x80123')", rb"exchange (b[^\r]*)")[1] == rb"b'\x00\x00\x00\x00'"
+    assert (
+        bench.run("scenarios.exchange(0, b'\\x80123')", rb"exchange (b[^\r]*)")[1] == rb"b'\x00\x00\x00\x00'"
+    )
 
 
-@pytest.mark.parametrize(("interlock", "footswitch", "enable"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("interlock", "footswitch", "enable"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)]
+)
 def test_inputs(bench: Bench, interlock: int, footswitch: int, enable: int) -> None:
     for pin, level in ((7, interlock), (8, footswitch), (6, enable)):
         bench.pico.set_input(pin, level)
@@ -87,9 +95,15 @@ def test_watchdog_that_is_stopped_or_fed_does_not_reset(bench: Bench, kind: str)
     assert not bench.pico.watchdog.enabled
 
 
-@pytest.mark.parametrize(("kind", "reset", "cause"), [("starved", "watchdog", b"1"), ("reset", "forced", b"2")])
+@pytest.mark.parametrize(
+    ("kind", "reset", "cause"), [("starved", "watchdog", b"1"), ("reset", "forced", b"2")]
+)
 def test_reset_cause_and_phase_survive(bench: Bench, kind: str, reset: str, cause: bytes) -> None:
-    assert bench.run("scenarios.identity()", rb"identity (\S+) (\d) (-?\d+)").groups() == (b"rpi_pico", b"0", b"-1")
+    assert bench.run("scenarios.identity()", rb"identity (\S+) (\d) (-?\d+)").groups() == (
+        b"rpi_pico",
+        b"0",
+        b"-1",
+    )
     bench.type(f"scenarios.watchdog({kind!r})")
     assert bench.pico.run_until(lambda: bool(bench.pico.resets), 1_000_000)
     assert [entry.kind for entry in bench.pico.resets] == [reset]
@@ -99,17 +113,21 @@ def test_reset_cause_and_phase_survive(bench: Bench, kind: str, reset: str, caus
     assert not bench.pico.watchdog.enabled
 
 
-@pytest.mark.parametrize("text_bytes", [0, 37, 64, 100])
-def test_host_that_does_not_read_never_blocks_a_write(bench: Bench, text_bytes: int) -> None:
-    bench.type(f"scenarios.deaf_host(10_000, {text_bytes})")
+# 10 s once, behind a FIFO that text has misaligned; the chip is told of each USB frame meanwhile.
+@pytest.mark.parametrize(
+    ("text_bytes", "deaf_s"),
+    [pytest.param(37, 10, marks=pytest.mark.slow), (37, 2), (0, 2), (64, 2), (100, 2)],
+)
+def test_host_that_does_not_read_never_blocks_a_write(bench: Bench, text_bytes: int, deaf_s: int) -> None:
+    bench.type(f"scenarios.deaf_host({(deaf_s + 2) * 1000}, {text_bytes})")
     bench.pico.run_us(1_000_000)
     bench.pico.reading = False
-    bench.pico.run_us(9_000_000 - 500_000)
+    bench.pico.run_us(deaf_s * 1_000_000)
     bench.pico.reading = True
     worst_us, sent, dropped = (int(word) for word in bench.expect(rb"deaf (\d+) (\d+) (\d+)").groups())
     assert worst_us <= LINK_LIMIT_us
-    assert dropped > 150
-    assert sent > 20
+    assert dropped == pytest.approx(deaf_s * 20, rel=0.1)
+    assert sent > 30
     frames = bench.text.count(b"\x02" * 59 + b"\x00")
     assert frames == sent, "each frame that link_write took arrives whole"
 

@@ -22,10 +22,12 @@ def test_sleep_is_emulated_faster_than_real_time(bench: Bench, monkeypatch: pyte
 
     monkeypatch.setattr(bench.pico._mcu.timer, "read_uint32", count)
     bench.run("import time; time.sleep_us(500_900)", rb"\r\n>>> $")
-    assert looks < 200
+    assert looks < 2000  # spinning through the last 900 µs alone takes 5000
 
 
-def test_skipping_busy_waits_changes_no_time(bench: Bench, test_image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipping_busy_waits_changes_no_time(
+    bench: Bench, test_image, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert bench.pico._delays._return_address > 0, "the loop is recognised in this image"
     skipping = bench.run("scenarios.sleeps()", rb"slept.*9900 \d+\r")[0]
     monkeypatch.setattr("rfprobe.sim.emulated_pico._DelaySkipper.find_loop", lambda self: None)
@@ -71,7 +73,7 @@ def test_run_pin_resets_to_power_on(bench: Bench) -> None:
     assert bench.pico.pin_state(2).function == "none"
     assert bench.enable[-1].level == 0
     bench.expect(rb"test image ready.*>>> ", 3_000_000)
-    bench.run("scenarios.identity()", rb"identity rpi_pico 0 -1 8")
+    bench.run("scenarios.identity()", rb"identity rpi_pico 0 -1 16")
     assert [reset.kind for reset in bench.pico.resets] == ["run_pin"]
 
 

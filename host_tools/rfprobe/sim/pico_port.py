@@ -1,4 +1,4 @@
-"""The emulated chip's serial port as a real one: `socket://127.0.0.1:N`, or a pty where there is such a thing.
+"""The emulated chip's serial port as a real one: `socket://127.0.0.1:N`, or a pty where there is one.
 
 The chip runs in a thread of its own, never ahead of the wall clock: a host's lease is renewed in real time.
 """
@@ -174,7 +174,7 @@ class PtyWire:
 
 
 class PicoPort:
-    """Runs a chip in a thread and connects its serial port to a wire. While it runs, use `call` to touch the chip."""
+    """Runs a chip in a thread, its serial port on a wire. While it runs, touch the chip through `call`."""
 
     def __init__(self, pico: EmulatedPico, wire: Wire) -> None:
         """Start at once; until a program opens the wire, the chip's port is closed."""

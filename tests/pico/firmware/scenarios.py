@@ -157,7 +157,7 @@ def stream():
 
 
 def deaf_host(duration_ms, text_bytes):
-    """Write frames at 20 Hz to a host that may not read; print the worst time and how many went out or not."""
+    """Write frames at 20 Hz to a host that may not read; print the worst time and how many went or not."""
     sys.stdout.write("x" * text_bytes)
     frame = bytearray(b"\x02" * 59 + b"\x00")
     sent = dropped = worst_us = 0
@@ -193,49 +193,64 @@ SEAMS = (
     ("spi_transfer", lambda: b.spi_transfer(1, _buffer)),
     ("read_adc", lambda: b.read_adc(0)),
     ("set_duty", lambda: b.set_duty(1000)),
-    ("feed", lambda: b.feed()),
-    ("read_enable", lambda: b.read_enable()),
+    ("feed", b.feed),
+    ("read_enable", b.read_enable),
     ("read_input", lambda: b.read_input(0)),
-    ("ticks_us", lambda: b.ticks_us()),
-    ("link_ready", lambda: b.link_ready()),
+    ("ticks_us", b.ticks_us),
+    ("link_ready", b.link_ready),
     ("link_write", lambda: b.link_write(_frame, 60)),
-    ("link_read", lambda: b.link_read()),
-    ("watchdog_feed", lambda: b.watchdog_feed()),
+    ("link_read", b.link_read),
+    ("watchdog_feed", b.watchdog_feed),
     ("set_phase", lambda: b.set_phase(3)),
     ("set_led", lambda: b.set_led(0)),
-    ("enable_low", lambda: b.enable_low()),
-    ("rf_connect", lambda: b.rf_connect()),
-    ("safe_off", lambda: b.safe_off()),
-    ("watchdog_stop", lambda: b.watchdog_stop()),
+    ("enable_low", b.enable_low),
+    ("rf_connect", b.rf_connect),
+    ("safe_off", b.safe_off),
+    ("watchdog_stop", b.watchdog_stop),
 )
 
 
-def cost(name, seam, repeats):
-    """Print bytes of heap and median and worst time of a seam, less the time of an empty call."""
-    times = [0] * repeats
+def cost(name, seam, times):
+    """Print whether a seam allocates, and its median and worst time, the call itself included."""
     seam()
-    before = gc.mem_alloc()
-    for i in range(repeats):
-        started = time.ticks_us()
-        seam()
-        times[i] = time.ticks_diff(time.ticks_us(), started)
-        time.sleep_ms(1)  # shorter ones spin; the dead-man takes a word each 200 µs
-    allocated = gc.mem_alloc() - before
+    repeats = len(times)
+    allocates = False
+    micropython.heap_lock()
+    try:
+        for i in range(repeats):
+            started = time.ticks_us()
+            seam()
+            times[i] = time.ticks_diff(time.ticks_us(), started)
+            time.sleep_ms(1)  # shorter ones spin; the dead-man takes a word each 200 us
+    except MemoryError:
+        allocates = True
+    micropython.heap_unlock()
     times.sort()
-    print("cost", name, allocated, times[repeats // 2], times[-1])
+    print("cost", name, int(allocates), times[repeats // 2], times[-1])
+
+
+def run_all(repeats):
+    for _ in range(repeats):
+        for _name, seam in SEAMS:
+            seam()
 
 
 def costs(repeats=8):
-    gc.collect()
+    times = [0] * repeats
     b.watchdog_start(8000)
     b.rf_connect()
-    cost("nothing", lambda: None, repeats)
+    cost("nothing", lambda: None, times)
+    cost("allocating", lambda: [0], times)
     for name, seam in SEAMS:
         if name == "link_write":
             time.sleep_ms(5)
-        cost(name, seam, repeats)
+        cost(name, seam, times)
         if name in ("enable_low", "safe_off"):
             b.rf_connect()
+    run_all(1)
+    before = gc.mem_alloc()
+    run_all(5)
+    print("heap", gc.mem_alloc() - before)
     b.safe_off()
     print("costs done")
 

@@ -160,7 +160,7 @@ class VirtualBoard:
         return self._uid
 
     def reset_cause(self):
-        return "power_on"
+        return 0
 
     def last_phase(self):
         return 0

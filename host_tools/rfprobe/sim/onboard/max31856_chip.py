@@ -38,6 +38,8 @@ class Max31856Chip:
         self.registers = bytearray(_POWER_UP)
         self.mode = BUS_GOOD
         self._converting = False
+        self._address = -1
+        self._writing = 0
         self._conversions = 0
         self._open = 0
         self._due_us = 0
@@ -49,19 +51,28 @@ class Max31856Chip:
         self._converting = False
 
     def transfer(self, buffer):
-        """Exchange `buffer` (address byte, then data) in place, as the wire would."""
-        address = buffer[0]
-        write = address & 0x80
-        address &= 0x0F
-        buffer[0] = self._seen(0xFF)
-        for index in range(1, len(buffer)):
-            if write:
-                if address < _CJTH + 2:
-                    self._write(address, buffer[index])
-                buffer[index] = self._seen(0)
-            else:
-                buffer[index] = self._seen(self.registers[address])
-            address = (address + 1) & 0x0F
+        """Exchange `buffer` (address byte, then data) in place: one whole chip-select frame."""
+        self.select()
+        for index in range(len(buffer)):
+            buffer[index] = self.exchange_byte(buffer[index])
+
+    def select(self):
+        """Chip select went low: the next byte is an address."""
+        self._address = -1
+
+    def exchange_byte(self, byte):
+        """One byte in, one byte out."""
+        address = self._address
+        if address < 0:
+            self._address = byte & 0x0F
+            self._writing = byte & 0x80
+            return self._seen(0xFF)
+        self._address = (address + 1) & 0x0F
+        if not self._writing:
+            return self._seen(self.registers[address])
+        if address < _CJTH + 2:
+            self._write(address, byte)
+        return self._seen(0)
 
     def _seen(self, byte):
         if self.mode == BUS_ZEROS:

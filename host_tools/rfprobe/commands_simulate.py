@@ -1,0 +1,215 @@
+"""`rfprobe simulate`: a whole run on the virtual probe, or the virtual probe behind a port."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rfprobe.errors import EXIT_BY_RESULT, BadInput, OperatorStop
+
+if TYPE_CHECKING:
+    from rfprobe.sim.engine import SimulationInput
+
+DEFAULT_PROBE = "bone-10mm"
+
+
+def simulate(
+    plan: Annotated[
+        str | None, typer.Argument(metavar="PLAN", help="A plan file, or the name of a shipped plan.")
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="What runs the firmware: micropython or cpython. Default: the first that is here.",
+        ),
+    ] = None,
+    tissue: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A preset (vertebra, liver, phantom) or a tissue file.")
+    ] = "vertebra",
+    probe: Annotated[
+        str, typer.Option(metavar="FILE", help="A hardware profile, or the name of a shipped one.")
+    ] = DEFAULT_PROBE,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND[:TARGET][=VALUE][@START_s[+DURATION_s]]", help="Something to go wrong; repeatable."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of all noise; the same seed gives the same bytes.")
+    ] = 1,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Put the virtual probe behind a port, in real time, instead of running the plan."
+        ),
+    ] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the session goes.")
+    ] = Path("sessions"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The summary as one JSON object on stdout.")
+    ] = False,
+    faults_wanted: Annotated[
+        bool, typer.Option("--list-faults", help="List what can go wrong, and end.")
+    ] = False,
+) -> None:
+    """Run a plan from power-up to cool-down: the firmware against simulated chips, RF stage and tissue.
+
+    Leaves a session in the output directory. The exit code says how the run ended: 0 completed, 3 stopped by
+    safety, 4 link lost, 5 stopped by the operator, 7 limited.
+    """
+    if faults_wanted:
+        _print_faults()
+        return
+    if plan is None:
+        raise BadInput("rfprobe simulate: PLAN is missing; shipped plans: " + ", ".join(_shipped_plans()))
+    given = _read_input(plan, probe, tissue, runtime, seed, fault or [])
+    if serve:
+        _serve(given, as_json)
+    _run(given, output, as_json)
+
+
+def _shipped_plans() -> list[str]:
+    from rfprobe.resources import names
+
+    return names("plans")
+
+
+def _print_faults() -> None:
+    from rfprobe.sim.faults import list_faults
+
+    for kind in list_faults():
+        target = f":{'|'.join(kind.targets)}" if kind.targets else ""
+        value = "" if kind.value != kind.value else f"={kind.value:g} {kind.unit}".rstrip()
+        print(f"{kind.name:18}{target:26}{value:14}{kind.text}")
+
+
+def _read_input(
+    plan: str, probe: str, tissue: str, runtime: str | None, seed: int, faults: list[str]
+) -> "SimulationInput":
+    """Everything checked before anything starts. Raises BadInput."""
+    from rfprobe.plan_file import read_plan
+    from rfprobe.probe_file import read_probe
+    from rfprobe.resources import find
+
+    plan_file, probe_file = read_plan(find("plans", plan)), read_probe(find("probes", probe))
+    from rfprobe.sim.engine import SimulationInput, default_runtime
+    from rfprobe.sim.faults import parse_fault
+    from rfprobe.sim.runtimes import RUNTIMES
+    from rfprobe.sim.tissue import load_tissue
+
+    try:
+        preset = load_tissue(tissue)
+    except ValueError as error:
+        raise BadInput(f"--tissue: {error}") from None
+    if runtime is None:
+        runtime, why = default_runtime()
+        print(f"runtime: {runtime} ({why})", file=sys.stderr)
+    if runtime not in RUNTIMES:
+        raise BadInput(f"--runtime {runtime}: must be one of {', '.join(RUNTIMES)}")
+    for each in faults:
+        parse_fault(each, probe_file.roles)
+    return SimulationInput(plan_file, probe_file, preset, runtime, seed, faults)
+
+
+def _run(given: "SimulationInput", directory: Path, as_json: bool) -> None:
+    from rfprobe.live import LiveProgress
+    from rfprobe.sim.engine import simulate as run
+
+    with _stop_signals() as stop_requested, LiveProgress(given.plan.name) as progress:
+        session = run(
+            given.plan,
+            given.probe,
+            given.tissue,
+            runtime=given.runtime,
+            seed=given.seed,
+            faults=given.faults,
+            out_dir=directory,
+            progress=progress,
+            stop_requested=stop_requested,
+        )
+    with session:
+        summary = session.summary
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        print_summary(summary)
+    result = summary["result"]
+    if result is None:
+        raise RuntimeError(f"the run ended without a verdict; its session is {summary['log']}")
+    raise typer.Exit(EXIT_BY_RESULT[result])
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The summary as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from rfprobe.summary_words import figures
+    from rfprobe.words import NOT_A_MEDICAL_DEVICE, result_title
+
+    title = f"{summary['plan']}: {result_title(summary['result']).lower()}"
+    table = Table(
+        title=Text(title, style="bold"), title_justify="left", show_header=False, box=None, pad_edge=False
+    )
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in figures(summary):
+        table.add_row(label, Text(value))
+    table.add_row("Session", Text(str(summary["log"])))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(Text(NOT_A_MEDICAL_DEVICE, style="dim"))
+
+
+@contextmanager
+def _stop_signals() -> Generator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask the run to stop, through the device; a second one breaks off."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _serve(given: "SimulationInput", as_json: bool) -> None:
+    """Serve until stopped. The plan is the host's to send; tissue, probe, seed and faults count here."""
+    from rfprobe.serve import ByteServer
+    from rfprobe.serve import serve as serve_device
+    from rfprobe.sim.engine import build
+
+    device = build(given)
+    try:
+        with _stop_signals() as stop_requested, ByteServer() as server:
+            links = server.links()
+            print(json.dumps({"schema": 1, "links": links}) if as_json else "\n".join(links), flush=True)
+            print("the virtual probe is behind these ports, in real time; Ctrl-C ends it", file=sys.stderr)
+
+            def forget_truth(_tick: int, _received: bytes, _sent: bytes) -> None:
+                device.plant.take_rows()
+
+            serve_device(device, server, stop=stop_requested, on_tick=forget_truth)
+    finally:
+        device.close()
+    raise OperatorStop("rfprobe: stopped")

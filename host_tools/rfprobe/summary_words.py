@@ -1,0 +1,108 @@
+"""The summary for people: the tiles of a report, and the table that `simulate` prints."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rfprobe import words
+from rfprobe.summary import ROLES
+
+UNKNOWN = "—"
+_MANY_MIN = 10_000.0
+_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def number(value: float | None, digits: int, unit: str) -> str:
+    """`0.20 °C`, or a dash for what is not known."""
+    return UNKNOWN if value is None else f"{value:.{digits}f} {unit}".rstrip()
+
+
+def dose_told(minutes: float | None) -> str:
+    """A dose in minutes at 43 °C; it spans many decades."""
+    if minutes is None:
+        return UNKNOWN
+    if minutes < _MANY_MIN:
+        return f"{minutes:.3g} min" if minutes < 1000 else f"{minutes:.0f} min"
+    mantissa, _, exponent = f"{minutes:.1e}".partition("e")
+    return f"{mantissa} · 10{str(int(exponent)).translate(_SUPERSCRIPT)} min"
+
+
+def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(label, value, note) of the figures that matter most."""
+    peak, dose = summary["peak_C"], summary["cem43_min"]
+    settled = summary["settling_s"]
+    rows = [
+        ("Target", number(summary["target_C"], 1, "°C"), ""),
+        ("Overshoot", number(summary["overshoot_C"], 2, "°C"), ""),
+        ("Steady error", number(summary["steady_error_C"], 2, "°C"), "second half of the hold"),
+        ("Settled", number(settled, 1, "s"), "after the ramp, to ±2 % of the step"),
+        *((f"Peak, {role}", number(peak[role], 1, "°C"), f"dose {dose_told(dose[role])}") for role in ROLES),
+        ("Energy", number(summary["energy_J"], 0, "J"), f"RF on for {number(summary['rf_on_s'], 1, 's')}"),
+    ]
+    return [row for row in rows if row[1] != UNKNOWN or row[0] in _ALWAYS]
+
+
+_ALWAYS = ("Overshoot", "Steady error", "Settled")
+
+
+def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every figure with its name."""
+    frames, tick = summary["frames"], summary["tick"]
+    rows = [
+        ("Result", words.result_title(summary["result"])),
+        ("Reason", str(summary["stop_text"] or UNKNOWN)),
+        *_fault_rows(summary["fault"]),
+        ("Target", number(summary["target_C"], 1, "°C")),
+        ("Judged on", {"tissue": "the simulated tissue"}.get(summary["judged_on"], "the readings")),
+        ("Overshoot", number(summary["overshoot_C"], 3, "°C")),
+        ("Settled after the ramp", number(summary["settling_s"], 2, "s")),
+        ("Steady error", number(summary["steady_error_C"], 3, "°C")),
+        *((f"Peak, {role}", number(summary["peak_C"][role], 2, "°C")) for role in ROLES),
+        *((f"Dose (CEM43), {role}", dose_told(summary["cem43_min"][role])) for role in ROLES),
+        ("Energy", number(summary["energy_J"], 1, "J")),
+        ("RF on", number(summary["rf_on_s"], 2, "s")),
+        ("Frames", _frames_told(frames)),
+        ("Ticks", str(tick["count"] if tick["count"] is not None else UNKNOWN)),
+        ("Cost of a tick", _cost_told(tick)),
+        ("Runtime", _runtime_told(summary)),
+        ("Took", _took_told(summary)),
+    ]
+    return [row for row in rows if row[1] != UNKNOWN or row[0].startswith(_ALWAYS)]
+
+
+def _fault_rows(fault: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if fault is None:
+        return []
+    rows = [("Fault", f"{fault['kind']} at {fault['at_s']:.2f} s")]
+    if fault["value"] is not None:
+        unit = f" {fault['unit']}".rstrip()
+        rows.append(
+            ("Tripped by", f"{fault['row']}: {fault['value']:.6g}{unit}, limit {fault['limit']:.6g}{unit}")
+        )
+    rows.append(("RF off after", number(fault["rf_off_ms"], 0, "ms")))
+    return rows
+
+
+def _frames_told(frames: Mapping[str, Any]) -> str:
+    known = {name: UNKNOWN if count is None else count for name, count in frames.items()}
+    return f"{known['received']} received, {known['lost']} lost, {known['dropped']} dropped by the device"
+
+
+def _cost_told(tick: Mapping[str, Any]) -> str:
+    if tick["cost_us_median"] is None:
+        return UNKNOWN
+    return f"{tick['cost_us_median']:.0f} µs median, {tick['cost_us_max']:.0f} µs worst"
+
+
+def _runtime_told(summary: Mapping[str, Any]) -> str:
+    if summary["runtime"] is None:
+        return UNKNOWN
+    version = summary["versions"].get("micropython") if summary["runtime"] != "cpython" else None
+    seed = "" if summary["seed"] is None else f", seed {summary['seed']}"
+    return f"{summary['runtime']}{f' {version}' if version else ''}{seed}"
+
+
+def _took_told(summary: Mapping[str, Any]) -> str:
+    simulated, wall = summary["simulated_s"], summary["wall_s"]
+    if simulated is None or wall is None:
+        return number(wall, 1, "s")
+    return f"{simulated:.1f} s simulated in {wall:.2f} s ({simulated / max(wall, 1e-9):.0f}× real time)"

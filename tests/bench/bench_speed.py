@@ -1,0 +1,67 @@
+"""How fast a whole simulated run is, as a ratio to real time, beside a fixed loop of the same run of this script."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import rfprobe
+from rfprobe.plan_file import read_plan
+
+ROOT = Path(__file__).parents[2]
+SIMULATED_S = 600.0
+LOOP = 5_000_000
+
+PLAN = """
+[plan]
+name = "ten minutes"
+mode = "temperature"
+[target]
+temperature_C = 70.0
+ramp_C_per_s = 1.0
+hold_s = {hold_s}
+[limits]
+max_power_W = 20.0
+max_temperature_C = 95.0
+min_impedance_ohm = 20.0
+max_impedance_ohm = 2000.0
+guard_trip_C = 44.0
+guard_needed = false
+"""
+
+
+def reference_loop_s() -> float:
+    """A fixed amount of plain Python: what this machine gives at this moment."""
+    began = time.perf_counter()
+    total = 0
+    for index in range(LOOP):
+        total += index & 7
+    assert total == sum(index & 7 for index in range(8)) * (LOOP // 8)
+    return time.perf_counter() - began
+
+
+def run() -> list[dict[str, object]]:
+    """One row a runtime."""
+    rows: list[dict[str, object]] = []
+    for runtime in ("cpython", "micropython"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "plan.toml"
+            path.write_text(PLAN.format(hold_s=SIMULATED_S - 45.0))
+            read_plan(path)
+            before_s = reference_loop_s()
+            began = time.perf_counter()
+            session = rfprobe.simulate(path, tissue="liver", runtime=runtime, seed=1, out_dir=Path(folder))
+            wall_s = time.perf_counter() - began
+            loop_s = (before_s + reference_loop_s()) / 2
+            simulated_s = float(session.summary["simulated_s"])
+            session.close()
+            rows.append(
+                {
+                    "runtime": runtime,
+                    "simulated s": round(simulated_s, 1),
+                    "wall s": round(wall_s, 2),
+                    "× real time": round(simulated_s / wall_s, 1),
+                    "reference loop s": round(loop_s, 3),
+                    "run / reference loop": round(wall_s / loop_s, 2),
+                }
+            )
+    return rows

@@ -1,0 +1,31 @@
+"""`make bench`: every `bench_*.py` beside this file has a `run()` that measures and returns the rows of a table."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    console = Console()
+    for path in sorted(Path(__file__).parent.glob("bench_*.py")):
+        if wanted and path.stem.removeprefix("bench_") not in wanted:
+            continue
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        rows = module.run()
+        table = Table(title=(module.__doc__ or path.stem).splitlines()[0], title_justify="left")
+        for column in rows[0]:
+            table.add_column(str(column))
+        for row in rows:
+            table.add_row(*[str(value) for value in row.values()])
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,574 @@
+"""Every intermediate of the control path is a small integer of a 32-bit board: −2^30 … 2^30−1, never a float.
+
+Not each function's result, but each sum, product and shift in it (see `small_integers`), driven to the
+ends of the documented ranges. The last tests show that nothing was left out and that a planted overflow is found.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from rfprobe.sim.onboard import exchange
+from rfprobe.sim.onboard.board import VirtualBoard
+from rfprobe.wire import command_line
+from rfprobe_core import plan, protocol
+from tests.unit.scripted_board import NONCE, Bench, ScriptedBoard, table
+from tests.unit.small_integers import LARGEST, SMALLEST, Checked, OutOfBoundsError
+from tests.unit.whole_run import closed_loop
+
+# What runs at rest, when a board may use its heap: why each may.
+AT_REST = {
+    "plan.digest": "CONFIGURE: SHA-256 and text",
+    "protocol.specification": "HELLO: text",
+    "protocol.protocol_digest": "HELLO: SHA-256",
+    "protocol.hello_text": "HELLO: text",
+    "rf_sense._scale": "CONFIGURE: full scale × gain is up to 5e12",
+    "safety._bound": "CONFIGURE: a limit × per mille is up to 3e9",
+    "safety._place": "while the module is loaded",
+    "safety.describe": "on the host, for people",
+    "controller._python": "HELLO: text",
+    "controller.Controller.say_hello": "HELLO: text",
+    "lines.word_hash": "while the module is loaded",
+    "kernels._crc_table": "while the module is loaded",
+}
+
+Exercise = Callable[[Checked, int], None]
+EXERCISES: dict[str, Exercise] = {}
+EXAMPLES = 60
+A_LOOK = 20  # enough for every operation to be reached
+
+
+def exercise(function: Exercise) -> Exercise:
+    EXERCISES[function.__name__] = function
+    return function
+
+
+def drive(examples: int, *strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], None]:
+    """Runs the decorated function at once, on `examples` cases: always the same ones."""
+    chosen = settings(
+        deadline=None,
+        derandomize=True,
+        max_examples=examples,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+    return lambda function: chosen(given(*strategies)(function))()
+
+
+def corners(low: int, high: int) -> st.SearchStrategy[int]:
+    """Mostly the ends of a range, else anything in it."""
+    return st.sampled_from((low, high, low, high, (low + high) // 2)) | st.integers(low, high)
+
+
+def parameters() -> st.SearchStrategy[dict[str, int]]:
+    """Any values that a host may send; often all at their smallest or all at their largest."""
+    rows = plan.PARAMETERS
+    return st.one_of(
+        st.just({row[0]: row[2] for row in rows}),
+        st.just({row[0]: row[3] for row in rows}),
+        st.fixed_dictionaries({row[0]: corners(row[2], row[3]) for row in rows}),
+    )
+
+
+def runs_of(*columns: tuple[int, int], most: int = 30) -> st.SearchStrategy[list[tuple[int, ...]]]:
+    """Steps of several values, each in its range (low, high); often all at one end."""
+    return st.one_of(
+        st.just([tuple(low for low, _ in columns)] * most),
+        st.just([tuple(high for _, high in columns)] * most),
+        st.tuples(*[corners(low, high) for low, high in columns]).map(lambda step: [step] * most),
+        st.lists(st.tuples(*[corners(low, high) for low, high in columns]), max_size=most),
+    )
+
+
+def parameter(name: str) -> st.SearchStrategy[int]:
+    row = plan.PARAMETERS[plan.INDEX[name]]
+    return corners(row[2], row[3])
+
+
+def _reconciled(values: dict[str, int]) -> dict[str, int]:
+    """The nearest values that do not contradict one another."""
+    fitted = values["thermocouples"]
+    values |= {
+        "mode": plan.MODE_TEMPERATURE,
+        "mains_hz": 50 if values["mains_hz"] < 55 else 60,
+        "target_mC": min(values["target_mC"], values["max_temperature_mC"] - 1),
+        "min_impedance_mohm": min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1),
+        "max_rf_on_ms": max(values["max_rf_on_ms"], values["hold_ms"]),
+        "max_voltage_mV": min(values["max_voltage_mV"], values["full_scale_voltage_mV"]),
+        "test_power_mW": min(values["test_power_mW"], values["max_power_mW"]),
+        "guard_needed": 0 if fitted == 1 else values["guard_needed"],
+    }
+    roles = [plan.ROLE_CONTROL, plan.ROLE_GUARD, plan.ROLE_BOUNDARY, plan.ROLE_GUARD]
+    values |= {
+        f"tc{place}_role": roles[place] if place < fitted else 0 for place in range(plan.THERMOCOUPLES)
+    }
+    assert plan.contradiction(table(values)) == -1
+    return values
+
+
+counts = corners(0, 65_535)
+temperatures = corners(-100_000, 300_000)
+CORRECTED = (-300_000, 500_000)  # a reading and 40 °C/s over a lag of 5 s
+ticks = corners(0, protocol.U32_MAX)
+
+
+@exercise
+def dose(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.dose")
+
+    @drive(
+        examples, runs_of((-100_000, 300_000), (0, 255)) | runs_of((38_999, 67_900), (0, 255)), st.booleans()
+    )
+    def run(samples: list[tuple[int, ...]], full: bool) -> None:
+        total = module.Dose()
+        total.total_ms = module.DOSE_MAX_MS if full else 0
+        total._fraction = (1 << 20) - 1
+        for temperature_mC, dt_ms in samples:
+            total.add(temperature_mC, dt_ms)
+        total.reset()
+
+
+@exercise
+def thermometry(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.thermometry")
+
+    @drive(
+        examples,
+        st.lists(temperatures, min_size=1, max_size=40),
+        st.integers(1, 15),
+        corners(10, 250),
+    )
+    def windows(values: list[int], half_wave: int, period_ms: int) -> None:
+        for points in (8, 15):
+            window = module.SlopeWindow(points)
+            window.reset(values[0])
+            swings = [(-100_000, 300_000)[at // half_wave % 2] for at in range(40)]
+            for value in values + swings:
+                window.push(value)
+                window.slope_mC_per_s(period_ms)
+
+    @drive(
+        examples, st.lists(st.tuples(st.integers(0, 8), corners(-2_048_000, 2_047_992), ticks)), parameters()
+    )
+    def samples(polls: list[tuple[int, int, int]], values: dict[str, int]) -> None:
+        thermocouple = module.Thermocouple()
+        thermocouple.offset_mC, thermocouple.lag_ms = values["tc0_offset_mC"], values["tc0_lag_ms"]
+        for status, measured_mC, tick in polls:
+            thermocouple.take(status, measured_mC, 120, tick)
+            for now in (0, tick, protocol.U32_MAX):
+                thermocouple.age_ticks(now)
+
+    @drive(examples, parameter("tc0_lag_ms"), st.sampled_from((1, -1)), corners(10, 250))
+    def slopes(lag_ms: int, sign: int, period_ms: int) -> None:
+        thermocouple = module.Thermocouple()
+        thermocouple.lag_ms = lag_ms
+        for step in range(90):
+            thermocouple.take(step % 2, 100_000 + sign * (step * 5_000 - 200_000), period_ms, step)
+
+
+@exercise
+def temperature_loop(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.pid")
+    # set-point, its rate, corrected reading, ticks, ceiling, achieved power
+    steps = runs_of((0, 95_000), (0, 5_000), CORRECTED, (1, 25), (0, 50_000), (0, 1_000_000))
+
+    @drive(
+        examples,
+        parameter("kp_mW_per_C"),
+        parameter("ki_mW_per_C_s"),
+        parameter("feedforward_mW_s_per_C"),
+        steps,
+    )
+    def run(kp: int, ki: int, feedforward: int, steps: list[tuple[int, ...]]) -> None:
+        loop = module.TemperatureLoop()
+        loop.configure(kp, ki, feedforward)
+        for arguments in steps:
+            loop.update(*arguments)
+
+
+@exercise
+def setpoint(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.setpoint")
+
+    @drive(
+        examples,
+        corners(*CORRECTED),
+        parameter("target_mC"),
+        parameter("ramp_mC_per_s"),
+        st.lists(corners(1, 100), max_size=5),
+    )
+    def run(start_mC: int, target_mC: int, rate: int, steps: list[int]) -> None:
+        ramp = module.SetpointRamp()
+        ramp.begin(start_mC, target_mC, rate)
+        for elapsed in steps:
+            ramp.advance(elapsed)
+            ramp.at_target()
+
+
+@exercise
+def sense_and_power(checked: Checked, examples: int) -> None:
+    sense_module, module = checked.module("rfprobe_drivers.rf_sense"), checked.module("rfprobe_core.power")
+
+    @drive(examples, parameters(), runs_of((0, 65_535), (0, 65_535), (1, 100), (0, 50_000)))
+    def run(values: dict[str, int], steps: list[tuple[int, ...]]) -> None:
+        values = _reconciled(values)
+        board = ScriptedBoard()
+        sense, power = sense_module.RfSense(board), module.PowerLoop()
+        names = ("v_sense_full_scale_mV", "i_sense_full_scale_uA", "v_gain_ppm", "v_offset_mV", "i_gain_ppm")
+        sense.configure(*[values[name] for name in names], values["i_offset_uA"])
+        names = (
+            "full_scale_voltage_mV",
+            "max_voltage_mV",
+            "max_current_uA",
+            "min_current_uA",
+            "min_impedance_mohm",
+        )
+        power.configure(*[values[name] for name in names])
+        power.take_achieved_mW()
+        for volts, amps, elapsed, demand_mW in steps:
+            board.adc = [volts, amps]
+            sense.read()
+            sense.permille()
+            power.measure(sense.voltage_mV, sense.current_uA, elapsed, values["max_energy_mJ"])
+            power.drive(demand_mW)
+        power.take_achieved_mW()
+
+
+@exercise
+def stage(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_drivers.rf_stage")
+
+    @drive(examples, st.integers(0, 2), st.booleans(), parameter("max_duty"), counts, st.booleans())
+    def run(law: int, inverted: bool, max_duty: int, fraction: int, deaf: bool) -> None:
+        board = ScriptedBoard()
+        board.deadman_deaf = deaf
+        stage = module.RfStage(board)
+        stage.configure(law, inverted, max_duty)
+        stage.drive(fraction)
+        stage.feed()
+        stage.enable_reads_high()
+        stage.off()
+        stage.safe_off()
+
+
+@exercise
+def thermocouple_chip(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_drivers.max31856")
+    smallest, largest = b"\0\x80\0\x80\0\0\0", b"\0\x7f\xff\x7f\xff\xe0\0"
+    words = st.binary(max_size=11) | st.sampled_from(ends)
+
+    @drive(examples, words, st.integers(0, 7), st.sampled_from((50, 60)))
+    def run(answers: bytes, kind: int, mains_Hz: int) -> None:
+        board = ScriptedBoard()
+        chip = module.Max31856(board, 0)
+        chip.configure(kind, mains_Hz)
+        board.chips[0].answers = answers
+        for _ in range(3):
+            chip.poll()
+        chip.check_config()
+
+
+@exercise
+def pacing(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.pacing")
+
+    @drive(examples, ticks, st.lists(ticks | corners(0, 30_000), max_size=8))
+    def run(start_us: int, readings: list[int]) -> None:
+        pacer = module.Pacer(start_us)
+        for now_us in readings:
+            pacer.wait_us(now_us)
+            pacer.since_us(start_us, now_us)
+            pacer.elapsed(now_us)
+
+
+@exercise
+def meter(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.meter")
+    half = (1 << 29) - 1
+
+    @drive(
+        examples,
+        st.lists(
+            st.tuples(corners(-1, half), corners(0, half), corners(1, half // 10_000)), min_size=1, max_size=9
+        ),
+    )
+    def run(notes: list[tuple[int, int, int]]) -> None:
+        made = module.TickMeter()
+        made.ticks_missed = protocol.U32_MAX
+        for note in notes:
+            made.note(*note)
+        made.cost_us_mean()
+        made.begin_period()
+
+
+@exercise
+def sequence(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.sequence")
+
+    @drive(
+        examples,
+        parameters(),
+        st.lists(st.tuples(corners(1, 100), corners(0, 500_000_000))),
+        st.booleans(),
+        st.booleans(),
+    )
+    def run(values: dict[str, int], steps: list[tuple[int, int]], energised: bool, holding: bool) -> None:
+        made = module.Sequence()
+        made.configure(
+            *[values[name] for name in ("hold_ms", "cooldown_ms", "max_rf_on_ms", "max_energy_mJ")]
+        )
+        if energised:
+            made.start()
+        if holding:
+            made.hold()
+        for elapsed, energy_mJ in steps:
+            made.advance(elapsed, energy_mJ)
+
+
+@exercise
+def loops_of_the_kernels(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.kernels")
+    stored = corners(0, LARGEST)
+
+    @drive(examples, stored, st.binary(max_size=200), counts, st.integers(0, 255))
+    def run(value: int, data: bytes, crc: int, byte: int) -> None:
+        module.isqrt(value)
+        module.crc16(data, len(data), crc)
+        module.crc16_byte(crc, byte)
+        module.cobs_encode(data + b"\0", len(data) + 1, bytearray(len(data) + 4))
+
+    @drive(examples, st.lists(st.tuples(stored, stored, stored, st.integers(0, 3)), min_size=2, max_size=2))
+    def judge(rows: list[tuple[int, int, int, int]]) -> None:
+        sections = [list(section) for section in zip(*rows, strict=True)]
+        module.judge_rows([*chain(*sections), 1, 2, 0, LARGEST - 1], 2, 0, 2, 1)
+
+
+@exercise
+def lines(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.lines")
+    digits = st.text("0123456789-*ABCDEFabcdef =STOP\n", max_size=100).map(str.encode)
+
+    @drive(
+        examples,
+        st.lists(
+            st.binary(max_size=90) | digits | st.just(b"536870912 -536870912 9999999999*FFFF\n"), max_size=5
+        ),
+    )
+    def run(pieces: list[bytes]) -> None:
+        parser = module.LineParser()
+        for byte in b"".join(pieces):
+            parser.push(byte)
+        parser.drop()
+
+
+def bench(checked: Checked, changes: dict[str, int] | None = None, first_tick: int = 0) -> Bench:
+    rig = checked.module("rfprobe_drivers.rig")
+    return Bench(changes, build=lambda board: rig.build_controller(board, first_tick))
+
+
+@exercise
+def whole_ticks(checked: Checked, examples: int) -> None:
+    """Any values, any readings, any state. In every third tick inputs and clock misbehave too."""
+    codes = st.tuples(
+        corners(-(1 << 18), (1 << 18) - 1), corners(-(1 << 13), (1 << 13) - 1), st.integers(0, 255)
+    )
+    step = st.tuples(counts, counts, codes, corners(2, 53_687), corners(0, (1 << 29) - 1), st.integers(0, 15))
+
+    @drive(
+        2 * examples,
+        parameters(),
+        st.sampled_from((protocol.IDLE, protocol.ARMED, protocol.RAMP, protocol.HOLD, protocol.FAULT)),
+        ticks,
+        st.lists(step, max_size=12),
+    )
+    def run(values: dict[str, int], state: int, first_tick: int, steps: list[Any]) -> None:
+        made = bench(checked, _reconciled(values), first_tick)
+        made.in_state(state) if state == protocol.FAULT else _in_any_way(made, state)
+        for at, (volts, amps, (code, junction, faults), elapsed, late_us, inputs) in enumerate(steps):
+            bad = at % 3 == 2
+            made.board.load_ohm = None
+            made.board.adc = [volts, amps]
+            made.board.interlock_closed = not (bad and inputs & 1)
+            made.board.footswitch_pressed = not (bad and inputs & 2)
+            made.board.link_is_ready = not inputs & 4
+            made.board.deadman_deaf = bool(bad and inputs & 8)
+            for chip in made.board.chips:
+                chip.codes(code, junction, faults if bad else 0)
+            made.controller.tick(*((elapsed, late_us) if bad else (1, 0)))
+        made.controller.unexpected()
+
+
+def _in_any_way(made: Bench, state: int) -> None:
+    """In `state`, whatever a check on the way there says to these values."""
+    controller = made.controller
+    controller.configure()
+    made.take_lease()
+    if state >= protocol.ARMED:
+        controller.sequence.arm()
+    if state >= protocol.RAMP:
+        controller.start()
+    if state == protocol.HOLD:
+        controller.sequence.hold()
+
+
+@exercise
+def rare_moments(checked: Checked, examples: int) -> None:
+    """What chance seldom brings: counters at their ends, the foot-switch, a ceiling, a contradiction."""
+    made = bench(checked, first_tick=protocol.U32_MAX)
+    reporter = made.controller.reporter
+    made.controller.faults = reporter.frames_sent = reporter.frames_dropped = protocol.U32_MAX
+    made.controller.commands.lines_refused = 0xFFFF
+    made.controller.unexpected()
+    for value in (SMALLEST, -1, 0, 65_535, 65_536, LARGEST):
+        reporter.clip(value, 0xFFFF)
+    for _ in range(40):
+        reporter.event(0, 0, 0, 0, 0, SMALLEST, LARGEST, 0)
+        made.tick()
+
+    made = bench(checked, {"footswitch_used": 1}).in_state(protocol.RAMP)
+    made.board.footswitch_pressed = False
+    made.tick(3)
+    made.controller.tick(3, 0)
+    made.tick(99)
+
+    made = bench(checked, {"max_rf_on_ms": 2_000, "kp_mW_per_C": 20_000}).in_state(protocol.RAMP)
+    for _ in range(300):
+        made.take_lease()
+        made.tick()
+    assert made.controller.sequence.result == protocol.RESULT_LIMITED
+
+    made = bench(checked, {"mains_hz": 55})
+    assert made.controller.configure() < 0
+    loop = checked.module("rfprobe_core.pid").TemperatureLoop()
+    loop.configure(20_000, 4_000, 0)
+    for _ in range(30):
+        loop.update(95_000, 0, 0, 25, 50_000, 0)
+
+
+@exercise
+def commands(checked: Checked, examples: int) -> None:
+    """Command lines, good ones, again, and noise, while the ticks go on."""
+    number = corners(-(1 << 29), 1 << 29)
+    words = st.one_of(
+        st.tuples(st.sampled_from(("HELLO", "STATUS", "CONFIGURE", "ACKNOWLEDGE"))),
+        st.tuples(st.sampled_from(("LEASE", "START")), number | st.just(NONCE)),
+        st.tuples(st.just("GET"), st.sampled_from(plan.NAMES)),
+        st.tuples(st.just("SET"), st.sampled_from(plan.NAMES), number),
+        st.tuples(st.just("ARM"), number, number | st.just(NONCE)),
+    )
+    good = st.builds(lambda command_id, line: command_line(command_id, *line), corners(0, 1 << 29), words)
+    lines = st.lists(good | st.binary(max_size=20) | st.just(b"STOP"), max_size=12)
+    twice = [command_line(3, "SET", "hold_ms", 5), command_line(3, "SET", "hold_ms", 5)]
+    wrong = [command_line(4, "SET", "mains_hz", 55), command_line(5, "CONFIGURE")]
+
+    @drive(examples, ticks, lines, st.booleans(), st.sampled_from((twice, wrong)))
+    def run(first_tick: int, pieces: list[bytes], silent: bool, more: list[bytes]) -> None:
+        made = bench(checked, first_tick=first_tick)
+        for piece in [command_line(1, "LEASE", NONCE), *more, command_line(2, "LEASE", NONCE), *pieces]:
+            made.say(piece)
+            made.controller.rest()
+            made.controller.tick(100 if silent else 1, 0)
+        made.controller.commands.lost()
+
+
+@exercise
+def answers_of_the_table(checked: Checked, examples: int) -> None:
+    safety = checked.module("rfprobe_core.safety")
+    limits = safety.LimitTable()
+    limits.configure(table({}))
+    for row in range(safety.SIZE):
+        for value in (0, safety.BIAS, LARGEST):
+            limits.table[row] = value
+            limits.value(row), limits.limit(row), limits.counted(row), limits.samples(row)
+        for status in range(7):
+            safety.cause_of(row, status)
+
+
+@exercise
+def a_closed_loop(checked: Checked, examples: int) -> None:
+    """A whole ablation in simulated bone, while the tick count and the microsecond counter wrap."""
+    start_us = LARGEST - 5_000_000
+    board = VirtualBoard(NONCE, "u")
+    controller = checked.module("rfprobe_drivers.rig").build_controller(board, protocol.U32_MAX - 700)
+    pacer = checked.module("rfprobe_core.pacing").Pacer(start_us)
+
+    def device(stimulus: bytes) -> bytearray:
+        board.load(stimulus)
+        controller.rest()
+        controller.listen(exchange.RX_MAX)
+        elapsed = pacer.elapsed(board.ticks_us())
+        if elapsed:
+            controller.tick(elapsed, pacer.late_us)
+            controller.meter.note(7_000, pacer.late_us, elapsed)
+        return board.store()
+
+    client = closed_loop(device, start_us, target_mC=42_000)
+    assert client.result == "completed"
+
+
+@pytest.fixture
+def checked() -> Iterator[Checked]:
+    made = Checked(exempt=tuple(AT_REST))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_every_intermediate_stays_small(name: str, checked: Checked) -> None:
+    EXERCISES[name](checked, EXAMPLES)
+
+
+def test_no_operation_is_left_out(checked: Checked) -> None:
+    checked.load_all()
+    for run in EXERCISES.values():
+        run(checked, A_LOOK)
+    assert checked.unseen() == []
+
+
+def test_every_exempt_function_is_there(checked: Checked) -> None:
+    checked.load_all()
+    assert set(AT_REST) - checked.functions == set()
+
+
+# One change each that lets an intermediate grow, or makes a float: (module, old, new, exercise)
+PLANTED = [
+    (
+        "rfprobe_core.power",
+        "_IMPEDANCE_USED_MAX_OHM = 2_100",
+        "_IMPEDANCE_USED_MAX_OHM = 2_200",
+        "sense_and_power",
+    ),
+    (
+        "rfprobe_core.pid",
+        "_INTEGRAL_ERROR_LIMIT_MC = 10_000",
+        "_INTEGRAL_ERROR_LIMIT_MC = 11_000",
+        "temperature_loop",
+    ),
+    ("rfprobe_core.thermometry", "self._weighted * 40", "self._weighted * 50", "thermometry"),
+    ("rfprobe_core.dose", "whole >= 17", "whole >= 25", "dose"),
+    ("rfprobe_core.setpoint", "target_mC * 1000", "target_mC * 12_000", "setpoint"),
+    ("rfprobe_core.lines", "_NUMBER_MAX - digit", "2 * _NUMBER_MAX - digit", "lines"),
+    (
+        "rfprobe_core.power",
+        "self.voltage_mV // 10 * GAIN_ONE",
+        "self.voltage_mV / 10 * GAIN_ONE",
+        "sense_and_power",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "name"), PLANTED, ids=[f"{row[0]}:{row[2]}" for row in PLANTED]
+)
+def test_a_planted_overflow_is_found(module: str, old: str, new: str, name: str) -> None:
+    planted = Checked(exempt=tuple(AT_REST), edits={module: (old, new)})
+    try:
+        with pytest.raises(OutOfBoundsError, match=module.rpartition(".")[2]):
+            EXERCISES[name](planted, EXAMPLES)
+    finally:
+        planted.close()
