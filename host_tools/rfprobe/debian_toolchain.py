@@ -405,6 +405,9 @@ def _make_toolchain(cache: Path, root: Path, mirror: Mirror) -> None:
         what="building mpy-cross",
         log=root / "mpy-cross.log",
     )
+    # The lists are 170 MB and stale tomorrow; the packages stay, for the next version of this file.
+    for part in ("state", "cache"):
+        shutil.rmtree(cache / "apt" / part, ignore_errors=True)
     (root / "versions.json").write_text(json.dumps(versions, indent=1, sort_keys=True) + "\n")
 
 

@@ -251,7 +251,8 @@ def cumulative_cem43_min(
     above = temperature_C - 43.0
     rate = np.where(above >= 0.0, np.exp2(above), np.exp2(2.0 * above))
     rate = np.where(temperature_C >= 39.0, rate, 0.0)
-    return np.cumsum(rate * np.diff(time_s, append=time_s[-1:])) / 60.0
+    # a row tells what the stretch before it ended with
+    return np.cumsum(rate * np.diff(time_s, prepend=time_s[:1])) / 60.0
 
 
 def _frames(session: Session) -> dict[str, int | None]:

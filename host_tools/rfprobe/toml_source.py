@@ -134,11 +134,11 @@ class Source:
     text: str
 
     def line_of(self, key: KeyPath) -> int:
-        """The line of `key`, or of the nearest table around it that is there, or 1."""
+        """The line of `key`, or of the first of a list of that name, or of the nearest table around it, or 1."""
         places = _places(self.text)
         for length in range(len(key), 0, -1):
             for known, line in places:
-                if known == key[:length]:
+                if known[:length] == key[:length]:
                     return line
         return 1
 

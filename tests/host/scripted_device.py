@@ -96,9 +96,10 @@ class ScriptedDevice:
         self._pending = b""
         self.go(protocol.SELF_TEST)
 
-    def hello(self) -> None:
-        """Send HELLO."""
-        text = {"fw": "test", "proto": self.proto, "schema": str(self.schema), "nonce": "0" if self.owned else self.nonce}
+    def hello(self, nonce: str = "") -> None:
+        """Send HELLO, with the nonce that is due or another."""
+        shown = nonce or ("0" if self.owned else self.nonce)
+        text = {"fw": "test", "proto": self.proto, "schema": str(self.schema), "nonce": shown}
         self._frame(protocol.HELLO, (), text)
 
     def _frame(self, kind: int, values: tuple[int, ...], hello: dict[str, str] | None = None) -> None:

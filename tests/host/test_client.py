@@ -404,13 +404,14 @@ def test_stop_before_arming_ends_it_there(phase: Phase) -> None:
 @pytest.mark.parametrize("phase", [Phase.ARM, Phase.START])
 def test_stop_overtakes_whatever_has_not_been_sent(phase: Phase) -> None:
     made = bench()
-    made.device.drop_acks.update({"ARM": 1, "START": 1})
+    made.device.drop_lines.update({"ARM": 100} if phase is Phase.ARM else {"START": 100})
     made.run(lambda: made.client.phase is phase)
     made.client.request_stop()
     made.run()
     assert outcome(made) == (Phase.ENDED, "stopped", "operator_stop")
     assert made.device.state not in UNDER_WAY
-    assert not any("START" in line for line in made.device.lines[made.device.lines.index("STOP") :])
+    assert "ARM" not in " ".join(made.device.lines[made.device.lines.index("STOP") :])
+    assert "START" not in " ".join(made.device.lines[made.device.lines.index("STOP") :])
 
 
 def test_stop_is_repeated_every_100_ms_until_it_is_seen_to_work() -> None:
@@ -585,6 +586,40 @@ def test_a_lease_refused_before_the_start_ends_it() -> None:
 
 
 # Restarts
+
+
+@pytest.mark.parametrize("nonce", ["0", "4711"])
+def test_a_hello_that_comes_again_changes_nothing(nonce: str) -> None:
+    made = bench()
+    for state in (protocol.ARMED, protocol.RAMP, protocol.HOLD, protocol.COOLDOWN):
+        run_to(made, state)
+        made.device.hello(nonce)
+    made.run()
+    assert outcome(made) == (Phase.ENDED, "completed", "hold_complete")
+    assert made.client.hello["nonce"] == "4711"
+    assert made.phases == STRAIGHT
+
+
+def test_an_old_verdict_in_telemetry_is_not_believed_while_the_run_goes_on() -> None:
+    made = bench()
+    run_to(made, protocol.RAMP)
+    made.device.result = protocol.RESULT_STOPPED
+    run_to(made, protocol.HOLD)
+    assert made.client.result == "none"
+    made.run()
+    assert outcome(made) == (Phase.ENDED, "completed", "hold_complete")
+
+
+def test_a_tick_count_that_falls_is_a_restart_though_nothing_else_tells() -> None:
+    made = bench()
+    made.device.lasts[protocol.HOLD] = 5_000
+    run_to(made, protocol.HOLD)
+    for _ in range(120):
+        made.tick()
+    made.device.reboot("815")
+    made.device.go(protocol.IDLE)
+    made.run(within_s=0.2)
+    assert outcome(made) == (Phase.ENDED, "fault", "reset_in_run")
 
 
 @pytest.mark.parametrize("speaks", [True, False])

@@ -233,6 +233,20 @@ def test_a_restart_is_counted_and_nothing_is_called_lost_for_it() -> None:
     assert (decoder.frames, decoder.lost, decoder.restarts) == (105, 0, 1)
 
 
+def test_a_restart_soon_after_the_start_is_no_overtaking() -> None:
+    decoder = FrameDecoder()
+    for sequence, tick in [*((number, number * 50) for number in range(5)), (0, 1)]:
+        decoder.feed(encode_frame(protocol.DOSE, (0,) * 9, sequence=sequence, tick=tick))
+    assert (decoder.frames, decoder.lost, decoder.restarts) == (6, 0, 1)
+
+
+def test_frames_of_one_tick_that_are_missing_are_lost() -> None:
+    decoder = FrameDecoder()
+    for sequence in (3, 7):
+        decoder.feed(encode_frame(protocol.DOSE, (0,) * 9, sequence=sequence, tick=1_000))
+    assert (decoder.frames, decoder.lost, decoder.restarts) == (2, 3, 0)
+
+
 def test_the_tick_count_may_wrap_within_a_gap() -> None:
     values = (0,) * 9
     ticks = (protocol.U32_MAX - 1, 1)

@@ -1,0 +1,85 @@
+"""The temperature loop."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rfprobe_core.pid import TemperatureLoop
+
+TICKS = 10  # of one control interval
+CEILING_mW = 10_000
+
+
+def loop(kp: int = 1_500, ki: int = 400, feedforward: int = 0) -> TemperatureLoop:
+    made = TemperatureLoop()
+    made.configure(kp, ki, feedforward)
+    return made
+
+
+steps = st.tuples(
+    st.integers(0, 95_000),
+    st.integers(0, 5_000),
+    st.integers(-300_000, 500_000),
+    st.integers(1, 25),
+    st.integers(0, 50_000),
+    st.integers(0, 1_000_000),
+)
+
+
+@given(st.integers(0, 20_000), st.integers(0, 4_000), st.integers(0, 20_000), st.lists(steps))
+def test_demand_is_never_below_nothing_or_above_the_ceiling(
+    kp: int, ki: int, feedforward: int, sequence: list[tuple[int, int, int, int, int, int]]
+) -> None:
+    made = loop(kp, ki, feedforward)
+    for step in sequence:
+        assert 0 <= made.update(*step) <= step[4]
+
+
+def test_each_term_does_what_it_says() -> None:
+    assert loop(1_500, 0).update(50_000, 0, 48_000, TICKS, CEILING_mW, 0) == 3_000
+    assert loop(0, 400).update(50_000, 0, 48_000, TICKS, CEILING_mW, 0) == 80
+    assert loop(0, 0, 1_800).update(50_000, 1_000, 48_000, TICKS, CEILING_mW, 0) == 1_800
+
+
+def test_above_the_set_point_nothing_is_asked_for() -> None:
+    assert loop().update(50_000, 0, 51_000, TICKS, CEILING_mW, 0) == 0
+
+
+def demand_after(error_mC: int, delivered: float, intervals: int) -> TemperatureLoop:
+    """A loop that saw `error_mC` for so long, the stage giving `delivered` of what was asked."""
+    made = loop()
+    for _ in range(intervals):
+        made.update(50_000, 0, 50_000 - error_mC, TICKS, CEILING_mW, round(made.demand_mW * delivered))
+    return made
+
+
+def test_the_integral_does_not_grow_beyond_the_ceiling() -> None:
+    short, long = demand_after(9_000, 1.0, 50), demand_after(9_000, 1.0, 5_000)
+    assert short.saturated
+    assert short.update(50_000, 0, 50_000, TICKS, 50_000, CEILING_mW) == long.update(
+        50_000, 0, 50_000, TICKS, 50_000, CEILING_mW
+    )
+
+
+def test_the_integral_follows_power_that_was_not_delivered() -> None:
+    """A weak stage must not leave heat in the integral for when the stage recovers."""
+    healthy, weak = demand_after(2_000, 1.0, 80), demand_after(2_000, 0.1, 80)
+    assert weak.update(50_000, 0, 50_000, TICKS, CEILING_mW, weak.demand_mW) < 600
+    assert healthy.update(50_000, 0, 50_000, TICKS, CEILING_mW, healthy.demand_mW) > 5_000
+
+
+def test_small_losses_of_power_are_no_reason_to_unwind() -> None:
+    assert demand_after(2_000, 0.9, 80).demand_mW == demand_after(2_000, 1.0, 80).demand_mW
+
+
+def test_it_comes_out_of_saturation_as_soon_as_the_error_turns() -> None:
+    made = demand_after(9_000, 1.0, 5_000)
+    demands = [made.update(50_000, 0, 51_000, TICKS, CEILING_mW, made.demand_mW) for _ in range(200)]
+    assert demands == sorted(demands, reverse=True)
+    assert demands[-1] == 0
+
+
+def test_after_a_reset_nothing_is_left() -> None:
+    made = demand_after(9_000, 1.0, 500)
+    made.reset()
+    assert (made.demand_mW, made.saturated) == (0, False)
+    assert made.update(50_000, 0, 50_000, TICKS, CEILING_mW, 0) == 0
