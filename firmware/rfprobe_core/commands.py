@@ -132,7 +132,7 @@ class Commands:
 
     def _act(self, c, verb, at):
         if verb == protocol.VERB_LEASE:
-            return self._lease(c, self._parser.numbers[at])
+            return self._lease(c, at)
         if verb == protocol.VERB_STATUS:
             self._value = c.sequence.state
             self._value2 = c.sequence.cause
@@ -150,20 +150,23 @@ class Commands:
 
     def _heat(self, c, verb, at):
         """ARM and START, the two steps towards heat; each must quote the nonce."""
-        numbers = self._parser.numbers
-        if verb == protocol.VERB_ARM:
-            if numbers[at + 1] != self.nonce:
-                return ACK_NOT_OWNER
-            if numbers[at] != c.digest:
-                return ACK_WRONG_DIGEST
-            self._value = protocol.TICK_MS * 3_000
-            return c.arm()
-        if numbers[at] != self.nonce:
+        if verb == protocol.VERB_START:
+            return c.start() if self._quotes_nonce(at) else ACK_NOT_OWNER
+        if not self._quotes_nonce(at + 1):
             return ACK_NOT_OWNER
-        return c.start()
+        # without CONFIGURE there is a digest below 0, which a host could quote too
+        if c.digest < 0 or self._parser.numbers[at] != c.digest or not self._parser.numeric[at]:
+            return ACK_WRONG_DIGEST
+        if self.slow_verb == protocol.VERB_CONFIGURE:  # still to be done, and not while armed
+            return ACK_WRONG_STATE
+        self._value = protocol.TICK_MS * 3_000
+        return c.arm()
 
-    def _lease(self, c, nonce):
-        if nonce != self.nonce:
+    def _quotes_nonce(self, at):
+        return self._parser.numeric[at] and self._parser.numbers[at] == self.nonce
+
+    def _lease(self, c, at):
+        if not self._quotes_nonce(at):
             return ACK_NOT_OWNER
         self.owned = True
         self._lease_tick = c.tick_count

@@ -289,13 +289,14 @@ class Controller:
         if sequence.changed:
             sequence.changed = False
             self._event(protocol.EVENT_STATE, sequence.cause, NO_ROW, sequence.state, sequence.previous, tick)
-        if tick % self._telemetry_ticks == 0:
-            reporter.telemetry(self)
-        elif tick % DOSE_TICKS == 1:
+        # the rare ones first: telemetry may come in every tick
+        if tick % DOSE_TICKS == 1:
             reporter.dose(self)
         elif tick % HEALTH_TICKS == 2:
             reporter.health(self)
             self.meter.begin_period()
+        elif tick % self._telemetry_ticks == 0:
+            reporter.telemetry(self)
         reporter.pump(self.board)
 
     # ---- endings --------------------------------------------------------------------------------------------

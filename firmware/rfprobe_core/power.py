@@ -126,9 +126,11 @@ class PowerLoop:
             self.impedance_mohm = at_least
 
     def _update_gain(self):
-        if self._commanded_cV < _GAIN_MIN_CV:
+        """What the stage makes of its drive, not of what is wanted: the drive has the gain taken out already."""
+        driven_cV = (self.fraction >> 1) * self._full_scale_cV // (FRACTION_FULL >> 1)  # ≤ 32 767 · 32 000 < 2^30
+        if driven_cV < _GAIN_MIN_CV:
             return
-        measured = self.voltage_mV // 10 * GAIN_ONE // self._commanded_cV  # 5e4 · 4096 < 2^28
+        measured = self.voltage_mV // 10 * GAIN_ONE // driven_cV  # 5e4 · 4096 < 2^28
         gain = self.gain + (measured - self.gain) // 8
         self.gain = min(max(gain, _GAIN_LOW), _GAIN_HIGH)
 

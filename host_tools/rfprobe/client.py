@@ -235,9 +235,7 @@ class RunClient:
     def _next_due_s(self) -> float:
         """What must go out in time, between two looks."""
         stopping = (self._stop_wanted or self._silent) and not self._is_stopped()
-        return min(
-            self._lease_due_s if self._lease else math.inf, self._stop_due_s if stopping else math.inf
-        )
+        return min(self._lease_due_s if self._lease else math.inf, self._stop_due_s if stopping else math.inf)
 
     # What is heard
 

@@ -7,7 +7,6 @@ image.
 
 import argparse
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -24,7 +23,7 @@ import platformdirs
 
 from rfprobe import debian_toolchain as debian
 from rfprobe.debian_toolchain import Toolchain, find_tool, run, say
-from rfprobe.errors import BadInput, ExitCode, ExpectedError, reason_of
+from rfprobe.errors import BadInput, EnvironmentProblem, ExitCode, ExpectedError, reason_of
 from rfprobe.resources import shipped
 
 # Every image says that it was built at the moment MicroPython 1.25.0 was released, whenever it was built:
@@ -147,6 +146,10 @@ def _image_digest(inputs: Inputs) -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Generator[None]:
     """Hold the cache for one build at a time, across processes."""
+    try:
+        import fcntl  # not on Windows, where there is no apt either
+    except ImportError as error:
+        raise EnvironmentProblem("an image can only be built on Linux, with Debian's apt") from error
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

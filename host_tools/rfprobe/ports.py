@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import serial
 from serial.tools.list_ports import comports
 
-from rfprobe.errors import BadInput, EnvironmentProblem, ExitCode, ExpectedError
+from rfprobe.errors import BadInput, EnvironmentProblem, ExitCode, ExpectedError, reason_of
 
 BAUD: Final = 115_200  # for boards with a UART; USB CDC takes no notice of it
 WRITE_WITHIN_S: Final = 0.25
@@ -75,7 +75,7 @@ class Port:
         try:
             return act()
         except OSError as problem:  # pyserial's own exceptions are OSErrors too
-            raise PortLost(f"lost the port {self.name}: {_reason(problem)}") from problem
+            raise PortLost(f"lost the port {self.name}: {reason_of(problem)}") from problem
 
     def __enter__(self) -> Self:
         return self
@@ -180,7 +180,7 @@ def _connect(name: str) -> socket.socket:
     except ConnectionRefusedError as problem:
         raise EnvironmentProblem(f"nobody listens at {name}") from problem
     except OSError as problem:
-        raise EnvironmentProblem(f"cannot open {name}: {_reason(problem)}") from problem
+        raise EnvironmentProblem(f"cannot open {name}: {reason_of(problem)}") from problem
 
 
 # What stands in the way of a tty: (error numbers, names of the exceptions that Windows wraps, what to say).
@@ -212,7 +212,7 @@ def _why_not(name: str, problem: OSError) -> str:
     for numbers, wrapped, sentence in _OBSTACLES:
         if problem.errno in numbers or (wrapped and wrapped in str(problem)):
             return sentence(name)
-    return f"cannot open {name}: {_reason(problem)}"
+    return f"cannot open {name}: {reason_of(problem)}"
 
 
 def _found() -> str:
@@ -244,7 +244,3 @@ def _holder(name: str) -> str:
                 command = Path(f"/proc/{words[4]}/comm").read_text(encoding="utf-8").strip()
                 return f"process {words[4]} ({command})"
     return "another program"
-
-
-def _reason(problem: OSError) -> str:
-    return problem.strerror or str(problem)

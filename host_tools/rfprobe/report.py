@@ -21,7 +21,7 @@ from rfprobe_core import plan, safety
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["build_html", "build_png", "differences", "write_report"]
+__all__ = ["build_html", "build_png", "differences", "timeline", "verdict", "write_report"]
 
 _VERDICT_CLASS = {
     "completed": "good",
@@ -65,7 +65,7 @@ def build_html(session: Session) -> str:
         "title": escape(str(summary["plan"] or session.id)),
         "warning": escape(words.NOT_A_MEDICAL_DEVICE),
         "subtitle": escape(_subtitle(session)),
-        "verdict": _verdict(summary),
+        "verdict": verdict(summary),
         "tiles": "".join(_tile(*each) for each in tiles(summary)),
         "judged": escape(_judged(summary)),
         "plots": "".join(_plot(scene, panel) for panel in panels(scene)),
@@ -135,7 +135,8 @@ def _date(utc: Any) -> str:
     return f"{datetime.fromisoformat(utc):%Y-%m-%d %H:%M:%S} UTC" if isinstance(utc, str) else ""
 
 
-def _verdict(summary: dict[str, Any]) -> str:
+def verdict(summary: dict[str, Any]) -> str:
+    """How the run ended and why, in words, as an element."""
     result = cast(str | None, summary["result"])
     look = _VERDICT_CLASS.get(result or "", "unknown")
     lines = [words.result_sentence(result), str(summary["stop_text"] or "")]

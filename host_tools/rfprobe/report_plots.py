@@ -253,17 +253,14 @@ def svg(scene: Scene, panel: Panel, layout: Layout) -> str:
 def png(scene: Scene, title: str, dpi: int = 110) -> bytes:
     """All plots below one another, in the light dress, as a PNG."""
     drawn = panels(scene)
+    rows = max(1, len(drawn))
     with mpl.rc_context(_settings(PICTURE)):
-        figure = Figure(
-            figsize=(PICTURE.width_in, PICTURE.height_in * len(drawn) / 4),
-            layout="constrained",
-            facecolor="white",
-        )
+        figure = Figure(figsize=(PICTURE.width_in, PICTURE.height_in * rows / 4), facecolor="white")
         figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=PALETTE["ink"])
-        figure.supxlabel(NOT_A_MEDICAL_DEVICE, fontsize=8, color=PALETTE["faint"])
+        figure.text(0.5, 0.012, NOT_A_MEDICAL_DEVICE, ha="center", fontsize=8, color=PALETTE["faint"])
         for index, panel in enumerate(drawn):
-            axes = figure.add_subplot(len(drawn), 1, index + 1)
-            _draw(axes, scene, panel, PICTURE)
+            _draw(figure.add_subplot(rows, 1, index + 1), scene, panel, PICTURE)
+        figure.subplots_adjust(0.08, 0.22 / rows + 0.01, 0.92, 1.0 - 0.32 / rows, hspace=0.45)
         file = io.BytesIO()
         FigureCanvasAgg(figure)
         figure.savefig(file, format="png", dpi=dpi)
@@ -437,6 +434,8 @@ def _draw_legend(axes: "Axes", scene: Scene, lines: list[Line2D], layout: Layout
     return len(handles)
 
 
+# matplotlib names every group the same in every picture; only the curves' names are ours.
+_NAMELESS = re.compile(r'<g id="(?!(?:wide|narrow)-)[^"]*">')
 _COLOR = re.compile(r"\b(stroke|fill): (#[0-9a-f]{6})")
 _VARIABLE = {color: f"var(--{name})" for name, color in PALETTE.items()}
 
@@ -445,6 +444,7 @@ def _inline(text: str, name: str, title: str) -> str:
     """What matplotlib wrote, as an element of an HTML page."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = _NAMELESS.sub("<g>", text)
     text = _COLOR.sub(lambda found: f"{found[1]}: {_VARIABLE.get(found[2], found[2])}", text)
     head, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)

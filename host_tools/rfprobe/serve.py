@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from rfprobe.errors import EnvironmentProblem
+from rfprobe.errors import EnvironmentProblem, reason_of
 
 BACKLOG_BYTES: Final = 16_384  # what a host that does not read may be behind before the oldest is dropped
 RX_PER_TICK: Final = 64
@@ -167,7 +168,7 @@ def _listen(number: int) -> socket.socket:
         listener.bind((_LOOPBACK, number))
     except OSError as problem:
         listener.close()
-        raise EnvironmentProblem(f"cannot listen on {_LOOPBACK}:{number}: {problem.strerror}") from problem
+        raise EnvironmentProblem(f"cannot listen on {_LOOPBACK}:{number}: {reason_of(problem)}") from problem
     listener.listen(4)
     listener.setblocking(False)
     return listener
@@ -248,7 +249,7 @@ if sys.platform != "win32":
             except OSError as problem:
                 self._symlink = None
                 self.close()
-                raise EnvironmentProblem(f"cannot make the link {symlink}: {problem.strerror}") from problem
+                raise EnvironmentProblem(f"cannot make the link {symlink}: {reason_of(problem)}") from problem
 
         def _send(self, data: bytes) -> int:
             unread: int = struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)))[0]
@@ -295,6 +296,7 @@ class ByteServer:
         self._doors: list[_Door] = []
         self._dropped_before = 0
         self._turn = 0
+        self._lock = threading.RLock()  # the cable may be pulled by another thread than the one that serves
         self.replug()
 
     @property
@@ -312,30 +314,36 @@ class ByteServer:
         The doors are asked in turn, so that a flood through one does not keep a STOP out of the other.
         """
         data = b""
-        self._turn += 1
-        for place in range(len(self._doors)):
-            if len(data) < limit:
-                data += self._doors[(self._turn + place) % len(self._doors)].read(limit - len(data))
+        with self._lock:
+            self._turn += 1
+            for place in range(len(self._doors)):
+                if len(data) < limit:
+                    data += self._doors[(self._turn + place) % len(self._doors)].read(limit - len(data))
         return data
 
     def write(self, data: bytes) -> None:
         """Say `data` to whoever listens; never waits. Call it with nothing to hand out what waits."""
-        for door in self._doors:
-            if door.present():
-                door.backlog.add(data)
-                door.pump()
+        with self._lock:
+            for door in self._doors:
+                if door.present():
+                    door.backlog.add(data)
+                    door.pump()
 
     def unplug(self) -> None:
         """As if the cable were pulled: whoever has the port open loses it."""
-        self._dropped_before = self.dropped
-        for door in self._doors:
-            door.close()
-        self._doors = []
+        with self._lock:
+            self._dropped_before = self.dropped
+            for door in self._doors:
+                door.close()
+            self._doors = []
 
     def replug(self) -> None:
         """Plug it in again: the TCP port and the symlink stay the same, the pty's own name may not."""
-        if self._doors:
-            return
+        with self._lock:
+            if not self._doors:
+                self._open_doors()
+
+    def _open_doors(self) -> None:
         door = _open_pty(self._backlog_bytes, self._symlink) if self._pty else None
         if door is not None:
             self._doors.append(door)
@@ -413,8 +421,9 @@ def serve(
 ) -> Served:
     """Run `device` behind `server` until `stop()`, `speed` times as fast as the wall clock (0.01 … 1000).
 
-    `on_tick(tick, received, sent)` is called after each tick, which counts from 1. ValueError for other
-    speeds.
+    The device's time runs with it: at speed 5 its 1 s lease lasts 200 ms, so a host that is to keep it counts
+    its time at the same speed. `on_tick(tick, received, sent)` is called after each tick; the first is 1.
+    ValueError for other speeds.
     """
     if not 0.01 <= speed <= 1000:
         raise ValueError(f"a speed of {speed} is outside 0.01 … 1000")

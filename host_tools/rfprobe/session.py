@@ -371,25 +371,24 @@ def _milli(column: "pd.Series[int]", unknown: int) -> "NDArray[np.float64]":
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open read-only.
-
-    A file in a place that cannot be written to is read as it stands, if nothing is missing.
-    """
+    """Open read-only, and leave nothing beside the file."""
     if not path.is_file():
         raise BadInput(f"{path}: there is no such session file")
-    wal = path.with_name(path.name + "-wal")
-    ways = ("mode=ro", "mode=ro&immutable=1") if not wal.exists() else ("mode=ro",)
-    problem = ""
-    for way in ways:
-        try:
-            database = sqlite3.connect(f"{path.resolve().as_uri()}?{way}", uri=True, check_same_thread=False)
-            _require_session(database, path)
-            return database
-        except sqlite3.DatabaseError as error:
-            problem = str(error)
-    if "not a database" in problem:
-        raise BadInput(f"{path}: not a session file")
-    raise EnvironmentProblem(f"{path}: cannot be read: {problem}")
+    # Without a -wal nobody is writing. SQLite is told so, as it would make an empty one and hide the lack.
+    way = "mode=ro" if wal_of(path).exists() else "mode=ro&immutable=1"
+    try:
+        database = sqlite3.connect(f"{path.resolve().as_uri()}?{way}", uri=True, check_same_thread=False)
+        _require_session(database, path)
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise BadInput(f"{path}: not a session file") from None
+        raise EnvironmentProblem(f"{path}: cannot be read: {error}") from None
+    return database
+
+
+def wal_of(path: Path) -> Path:
+    """Where SQLite keeps the last commits of a session that is not closed."""
+    return path.with_name(path.name + "-wal")
 
 
 def _require_session(database: sqlite3.Connection, path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rfprobe.errors import EnvironmentProblem
-from rfprobe.session import Session, ticks_between
+from rfprobe.session import Session, ticks_between, wal_of
 from rfprobe.session_format import DECODED_TABLES, TABLES, decoded_columns
 from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
@@ -70,11 +70,11 @@ def _check_structure(session: Session, found: Verification) -> None:
 
 
 def _check_whole(session: Session, found: Verification) -> None:
-    """A session that its writer did not close is fine while its -wal is beside it."""
+    """A session that its writer did not close is fine while its -wal, with something in it, is beside it."""
     if session.closed:
         return
-    wal = session.path.with_name(session.path.name + "-wal")
-    if not wal.exists() and is_wal_format(session.path):
+    wal = wal_of(session.path)
+    if is_wal_format(session.path) and not (wal.exists() and wal.stat().st_size):
         found.problems.append(
             f"{wal.name} is missing: the session was not closed by its writer and was copied or moved "
             "without it, so its last rows are gone"

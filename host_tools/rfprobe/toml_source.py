@@ -6,6 +6,7 @@ parsed once more, by tree-sitter, whose tree knows where each key stands even wh
 
 import difflib
 import errno
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -134,7 +135,7 @@ class Source:
     text: str
 
     def line_of(self, key: KeyPath) -> int:
-        """The line of `key`, or of the first of a list of that name, or of the nearest table around it, or 1."""
+        """The line of `key` (the first, of a list), or of the nearest table around it, or 1."""
         places = _places(self.text)
         for length in range(len(key), 0, -1):
             for known, line in places:
@@ -417,7 +418,8 @@ def _note_broken(error: "Node", section: KeyPath, places: list[Place]) -> KeyPat
 def _key_parts(node: "Node") -> list[str]:
     """`a."b c".d` → ["a", "b c", "d"]."""
     if node.type == "dotted_key":
-        return [part for child in node.children for part in _key_parts(child)]
+        sound = itertools.takewhile(lambda child: child.type != "ERROR", node.children)
+        return [part for child in sound for part in _key_parts(child)]
     if node.type not in _KEY_NODES or node.text is None:
         return []
     return [node.text.decode(errors="replace").strip("\"'")]

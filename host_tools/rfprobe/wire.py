@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from rfprobe_core import protocol
-from rfprobe_core.kernels_plain import cobs_encode
+from rfprobe_core import kernels_plain, protocol
 from rfprobe_core.lines import MAX_LINE, WORDS
 
 FRAME_NAMES: Final[dict[int, str]] = {kind: row[0] for kind, row in protocol.FRAMES.items()}
@@ -390,7 +389,7 @@ def encode_payload(payload: bytes) -> bytes:
         raise ValueError(f"a payload of {len(payload)} bytes is longer than a frame may be")
     whole = payload + _CRC.pack(crc_hqx(payload, protocol.CRC_START))
     target = bytearray(len(whole) + 2)
-    return bytes(target[: cobs_encode(whole, len(whole), target)])
+    return bytes(target[: kernels_plain.cobs_encode(whole, len(whole), target)])
 
 
 def command_line(command_id: int, verb: str, *arguments: str | int) -> bytes:

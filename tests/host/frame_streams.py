@@ -1,4 +1,4 @@
-"""Frames to test with: hypothesis strategies for single ones, and a stream as a device in a run would send it."""
+"""Frames to test with: hypothesis strategies for single ones, and the stream of a device in a run."""
 
 import random
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A small device that follows the protocol, or leaves it where a test tells it to; and the loop that runs a client on it.
+"""A small device that follows the protocol, or leaves it where a test tells it to; and a client's loop on it.
 
 It knows nothing of heat: RAMP, HOLD and COOLDOWN last as long as they are told to.
 """
@@ -79,7 +79,9 @@ class ScriptedDevice:
         self.cause = protocol.CAUSE[cause]
         self.go(state)
         if self.tells_end:
-            self._frame(protocol.EVENT, (protocol.EVENT_END, self.cause, protocol.NO_ROW, result, 0, self.tick))
+            self._frame(
+                protocol.EVENT, (protocol.EVENT_END, self.cause, protocol.NO_ROW, result, 0, self.tick)
+            )
 
     def fault(self, cause: str) -> None:
         """A safety stop."""
@@ -118,9 +120,7 @@ class ScriptedDevice:
 
     def _telemetry(self) -> None:
         known = {"result": self.result, "cause": self.cause}
-        self._frame(
-            protocol.TELEMETRY, tuple(known.get(name, 0) for name in FIELD_NAMES[protocol.TELEMETRY])
-        )
+        self._frame(protocol.TELEMETRY, tuple(known.get(name, 0) for name in FIELD_NAMES[protocol.TELEMETRY]))
 
     def _advance(self) -> None:
         lease_age = self.tick - self._lease_tick
@@ -222,7 +222,9 @@ class ScriptedDevice:
             return self.understood
         return plan.digest(array("i", [self.values[name] for name in plan.NAMES]))
 
-    def _ack(self, ident: int, verb: int, code: int, key: int = protocol.NO_KEY, value: int = 0, value2: int = 0) -> None:
+    def _ack(
+        self, ident: int, verb: int, code: int, key: int = protocol.NO_KEY, value: int = 0, value2: int = 0
+    ) -> None:
         answer = (ident, verb, code, key, value, value2)
         if code != protocol.ACK_CRC and verb not in (protocol.VERB_LEASE, protocol.VERB_STOP):
             self.remembered[ident] = answer

@@ -70,7 +70,7 @@ def truth_C(tick: int) -> float:
 
 @dataclass
 class SyntheticRun:
-    """What to make up. `lost` and `dropped` are sequence numbers that never come; the device counts the latter."""
+    """What to make up. `lost` and `dropped` sequence numbers never come; the device counts the latter."""
 
     end: str = "completed"
     first_tick: int = 0

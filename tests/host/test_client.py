@@ -80,7 +80,8 @@ def test_the_lease_is_renewed_four_times_a_second_from_claim_to_end() -> None:
     times = [time for time, data in made.sent if b" LEASE " in data]
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert len(times) > 40
-    assert 0.239 <= min(gaps) and max(gaps) <= 0.261
+    assert min(gaps) >= 0.239
+    assert max(gaps) <= 0.261
     assert made.now_s - times[-1] <= 0.3
 
 
@@ -136,7 +137,9 @@ def test_polling_more_often_changes_nothing() -> None:
         (lambda device: setattr(device, "nonce", "x\x04"), "no nonce"),
     ],
 )
-def test_a_device_that_does_not_fit_is_not_even_claimed(change: Callable[[ScriptedDevice], None], says: str) -> None:
+def test_a_device_that_does_not_fit_is_not_even_claimed(
+    change: Callable[[ScriptedDevice], None], says: str
+) -> None:
     made = bench()
     change(made.device)
     made.run()
@@ -360,7 +363,7 @@ def test_no_device_at_all() -> None:
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_bad_link_never_tells_one_end_as_another(data: st.DataObject) -> None:
-    """Frames and lines get lost at random; what the host says is what the device did, or that the link was lost."""
+    """Whatever gets lost, the host tells what the device did, or that the link was lost."""
     made = bench()
     lost = data.draw(st.floats(0.0, 0.6))
     source = data.draw(st.randoms(use_true_random=False))

@@ -128,8 +128,8 @@ BROKEN = [
     ),
     Broken(
         "impedance window empty",
-        "min_impedance_ohm = 20.0",
-        "min_impedance_ohm = 900.0\nmax_impedance_ohm = 900.0 #",
+        "min_impedance_ohm = 20.0\nmax_impedance_ohm = 2000.0",
+        "min_impedance_ohm = 900.0\nmax_impedance_ohm = 900.0",
         11,
         "limits.min_impedance_ohm",
         "min_impedance is not below max_impedance: 900 Ω against 900 Ω",

@@ -113,13 +113,15 @@ def test_a_device_that_takes_nothing_does_not_hold_the_host_up(server: ByteServe
 
 
 def test_no_such_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "comports", lambda: [])
+    monkeypatch.setattr(ports, "comports", list)
     assert refused("/dev/no-such-port", EnvironmentProblem, ExitCode.ENVIRONMENT) == (
         "there is no port /dev/no-such-port; no serial port was found"
     )
     found = [SimpleNamespace(device="/dev/ttyACM1", vid=1), SimpleNamespace(device="/dev/ttyACM0", vid=1)]
     monkeypatch.setattr(ports, "comports", lambda: found)
-    assert refused("COM77", EnvironmentProblem, ExitCode.ENVIRONMENT).endswith("; found: /dev/ttyACM0, /dev/ttyACM1")
+    assert refused("COM77", EnvironmentProblem, ExitCode.ENVIRONMENT).endswith(
+        "; found: /dev/ttyACM0, /dev/ttyACM1"
+    )
 
 
 @needs_pty
@@ -172,8 +174,14 @@ def fake_tty(monkeypatch: pytest.MonkeyPatch, problem: OSError | None = None) ->
     [
         (serial.SerialException(errno.EACCES, "denied"), "no permission to open"),
         (serial.SerialException(errno.EBUSY, "busy"), "is in use by another program"),
-        (serial.SerialException("could not open port 'COM3': PermissionError(13, 'Access is denied.')"), "is in use"),
-        (serial.SerialException("could not open port 'COM3': FileNotFoundError(2, 'no file')"), "there is no port"),
+        (
+            serial.SerialException("could not open port 'COM3': PermissionError(13, 'Access is denied.')"),
+            "is in use",
+        ),
+        (
+            serial.SerialException("could not open port 'COM3': FileNotFoundError(2, 'no file')"),
+            "there is no port",
+        ),
         (serial.SerialException(errno.EIO, "Input/output error"), "cannot open"),
         (serial.SerialException("something else"), "something else"),
     ],
@@ -208,7 +216,10 @@ def test_a_port_without_permission_names_the_group_that_has_it(monkeypatch: pyte
 def test_the_control_lines_stand_before_the_port_opens(
     monkeypatch: pytest.MonkeyPatch, vendor: int | None, lines: tuple[bool, bool]
 ) -> None:
-    found = [SimpleNamespace(device="/dev/other", vid=0x10C4), SimpleNamespace(device="/dev/null", vid=vendor)]
+    found = [
+        SimpleNamespace(device="/dev/other", vid=0x10C4),
+        SimpleNamespace(device="/dev/null", vid=vendor),
+    ]
     monkeypatch.setattr(ports, "comports", lambda: found)
     made = fake_tty(monkeypatch)
     open_port("/dev/null")
@@ -218,7 +229,9 @@ def test_the_control_lines_stand_before_the_port_opens(
 
 
 @needs_pty
-def test_a_board_is_known_by_a_link_to_its_device_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_board_is_known_by_a_link_to_its_device_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(ports, "comports", lambda: [SimpleNamespace(device="/dev/null", vid=0x10C4)])
     (tmp_path / "by-id").symlink_to("/dev/null")
     assert control_lines(str(tmp_path / "by-id")) == (False, False)
@@ -252,7 +265,7 @@ def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ports.socket, "create_connection", fail)
     line = refused("socket://probe.invalid:5", EnvironmentProblem, ExitCode.ENVIRONMENT)
-    assert line == "cannot open socket://probe.invalid:5: No route to host"
+    assert line == "cannot open socket://probe.invalid:5: no route to host"
 
 
 def test_our_own_mistakes_are_not_dressed_up_as_a_lost_port() -> None:
@@ -265,5 +278,3 @@ def test_our_own_mistakes_are_not_dressed_up_as_a_lost_port() -> None:
 
     with pytest.raises(ValueError):
         Port("x", Broken()).read()
-
-

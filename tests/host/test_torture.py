@@ -1,4 +1,4 @@
-"""A stream that is mistreated in every way a link knows: what is whole must arrive, and every loss must be counted."""
+"""A stream mistreated in every way a link knows: what is whole must arrive, every loss must be counted."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
 from tests.host.frame_streams import run_stream
 
-TRACEBACK = b"Traceback (most recent call last):\r\n  File \"main.py\", line 7, in <module>\r\nOSError: 5\r\n"
+TRACEBACK = b'Traceback (most recent call last):\r\n  File "main.py", line 7, in <module>\r\nOSError: 5\r\n'
 
 
 @dataclass
@@ -77,7 +77,9 @@ DAMAGES = [flip, drop, repeat, insert, truncate, interrupt]
 @given(st.data())
 @settings(max_examples=250, deadline=None)
 def test_one_damaged_byte_costs_one_frame_at_the_most(data: st.DataObject) -> None:
-    raws = run_stream(12, seed=data.draw(st.integers(0, 99)), first_sequence=data.draw(st.integers(0, 0xFFFF)))
+    raws = run_stream(
+        12, seed=data.draw(st.integers(0, 99)), first_sequence=data.draw(st.integers(0, 0xFFFF))
+    )
     victim = data.draw(st.integers(1, len(raws) - 2))
     at = data.draw(st.integers(0, len(raws[victim]) - 1))
     source = random.Random(data.draw(st.integers(0, 1 << 30)))
@@ -94,7 +96,7 @@ def test_one_damaged_byte_costs_one_frame_at_the_most(data: st.DataObject) -> No
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("seed", range(2))
 def test_losses_are_counted_exactly(damage: Callable[[bytes, int, random.Random], bytes], seed: int) -> None:
-    """One frame in ten is damaged: all others arrive, in order, once; the gaps are the frames that did not."""
+    """One frame in ten is damaged: all others arrive, in order, once; the gaps are what did not."""
     source = random.Random(seed)
     raws = run_stream(1_200, seed=seed, first_sequence=65_000)
     victims = set(source.sample(range(1, len(raws) - 1), len(raws) // 10))
@@ -139,7 +141,13 @@ def test_how_the_reads_are_cut_and_glued_changes_nothing(seed: int) -> None:
     ]
     stream = b"".join(parts)
     outcomes: list[tuple[list[bytes], str, int, int, int]] = []
-    cuts = (lambda: 1, lambda: 64, lambda: source.randint(1, 9), lambda: source.randint(1, 5_000), lambda: 1 << 20)
+    cuts = (
+        lambda: 1,
+        lambda: 64,
+        lambda: source.randint(1, 9),
+        lambda: source.randint(1, 5_000),
+        lambda: 1 << 20,
+    )
     for pieces in cuts:
         heard = hear(stream, pieces)
         decoder = heard.decoder
@@ -172,7 +180,9 @@ def test_a_million_random_bytes() -> None:
         assert decoder.pending_bytes <= 2 * protocol.MAX_FRAME
     decoder.flush()
     assert (decoder.frames, decoder.lost, decoder.restarts) == (0, 0, 0)
-    assert decoder.frame_bytes + decoder.text_bytes + decoder.damaged_bytes + decoder.padding_bytes == 1_000_000
+    assert (
+        decoder.frame_bytes + decoder.text_bytes + decoder.damaged_bytes + decoder.padding_bytes == 1_000_000
+    )
 
 
 def test_a_million_bytes_of_frames_with_one_in_a_hundred_wrong() -> None:

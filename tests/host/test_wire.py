@@ -1,5 +1,6 @@
 """Frames and command lines: exact bytes, round trips, and what the decoder makes of everything else."""
 
+import itertools
 import struct
 from binascii import crc_hqx
 
@@ -69,13 +70,17 @@ def test_an_ack_byte_by_byte() -> None:
     )
     assert frame.name == "ack"
     assert frame.value("value") == 70_000
-    assert frame.fields() == dict(zip(("id", "verb", "code", "key", "value", "value2"), ACK_VALUES, strict=True))
+    assert frame.fields() == dict(
+        zip(("id", "verb", "code", "key", "value", "value2"), ACK_VALUES, strict=True)
+    )
 
 
 def test_every_type_has_a_name_for_each_field() -> None:
     assert set(FRAME_NAMES) == set(protocol.FRAMES)
     for kind, names in FIELD_NAMES.items():
-        assert len(names) == len(struct.unpack(protocol.FRAMES[kind][1], bytes(struct.calcsize(protocol.FRAMES[kind][1]))))
+        assert len(names) == len(
+            struct.unpack(protocol.FRAMES[kind][1], bytes(struct.calcsize(protocol.FRAMES[kind][1])))
+        )
 
 
 def test_hello_is_its_lines() -> None:
@@ -139,7 +144,7 @@ def test_how_the_stream_is_cut_does_not_matter(raws: list[bytes], cuts: list[int
     expected = whole.feed(stream)
     pieces = FrameDecoder()
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    found = [item for start, end in zip(edges, edges[1:], strict=False) for item in pieces.feed(stream[start:end])]
+    found = [item for start, end in itertools.pairwise(edges) for item in pieces.feed(stream[start:end])]
     assert found == expected
     assert accounted(pieces) == len(stream)
 
@@ -147,12 +152,17 @@ def test_how_the_stream_is_cut_does_not_matter(raws: list[bytes], cuts: list[int
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b"\r\n>>> "])
 @pytest.mark.parametrize("separator", [b"", b"\0"])
 def test_text_between_frames_is_given_whole(ending: bytes, separator: bytes) -> None:
-    text = "Traceback (most recent call last):\r\n  File “main.py”, line 7 µs\r\nKeyboardInterrupt: ".encode() + ending
+    text = (
+        "Traceback (most recent call last):\r\n  File “main.py”, line 7 µs\r\nKeyboardInterrupt: ".encode()
+        + ending
+    )
     raws = run_stream(40, seed=2)
     stream = b"".join(raws[:20]) + text + separator + b"".join(raws[20:])
     for piece in (1, 7, 64, len(stream)):
         decoder = FrameDecoder()
-        found = [item for at in range(0, len(stream), piece) for item in decoder.feed(stream[at : at + piece])]
+        found = [
+            item for at in range(0, len(stream), piece) for item in decoder.feed(stream[at : at + piece])
+        ]
         assert text_of(found) == text.decode()
         assert [frame.raw for frame in frames_of(found)] == raws
         assert (decoder.lost, decoder.bad_crc, decoder.text_bytes) == (0, 0, len(text))
@@ -318,9 +328,7 @@ def test_a_command_character_by_character() -> None:
     assert command_line(5, "GET", "target_mC").startswith(b"5 GET target_mC*")
 
 
-@given(
-    st.integers(0, MAX_NUMBER), st.sampled_from(plan.NAMES), st.integers(-MAX_NUMBER, MAX_NUMBER)
-)
+@given(st.integers(0, MAX_NUMBER), st.sampled_from(plan.NAMES), st.integers(-MAX_NUMBER, MAX_NUMBER))
 def test_the_device_reads_what_the_host_writes(ident: int, key: str, value: int) -> None:
     line = command_line(ident, "SET", key, value)
     assert b"\x03" not in line and b"\0" not in line

@@ -155,14 +155,20 @@ def test_second_build_comes_from_the_cache_at_once(test_image: Path, tmp_path: P
 @pytest.mark.pico
 def test_equal_inputs_give_equal_bytes_after_another_build(test_image: Path, tmp_path: Path) -> None:
     """The kept build tree leaves nothing of one firmware in the next."""
-    (tmp_path / "main.py").write_text("print('another')\n")
     cache = image.default_cache()
-    other = image.build_image(image.collect_inputs("rpi_pico", tmp_path), cache)
-    inputs = image.collect_inputs("rpi_pico", FIRMWARE)
-    before = test_image.read_bytes()
+    inputs: list[image.Inputs] = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.py").write_text(f"import {name}\nprint({name!r}, {name}.value)\n")
+        (tmp_path / name / f"{name}.py").write_text(f"value = {str(tmp_path)!r}\n")
+        inputs.append(image.collect_inputs("rpi_pico", tmp_path / name))
+    one, other = (image.build_image(each, cache) for each in inputs)
+    before = one.path.read_bytes()
     assert other.path.read_bytes() != before
-    test_image.unlink()
-    again = image.build_image(inputs, cache)
+    one.path.unlink()
+    again = image.build_image(inputs[0], cache)
     assert not again.cached
-    assert again.path == test_image
     assert again.path.read_bytes() == before
+    for built in (again, other):
+        built.path.unlink()
+        built.path.with_suffix(".json").unlink()

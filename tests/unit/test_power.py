@@ -112,7 +112,8 @@ def test_from_the_first_tick_on_a_load_never_gets_more_than_was_asked(ohm: float
 
 @loads_ohm
 def test_within_fifty_ticks_it_gets_what_was_asked(ohm: float) -> None:
-    assert Load(loop(), ohm).run(1_000, 50)[-1] == pytest.approx(1_000, rel=0.02)
+    """To whole ohms: the loop computes with those."""
+    assert Load(loop(), ohm).run(1_000, 50)[-1] == pytest.approx(1_000, rel=0.01 + 1 / ohm)
 
 
 @pytest.mark.parametrize("stage_gain", [0.5, 0.8, 1.3])
@@ -126,15 +127,13 @@ def test_an_impedance_that_cannot_be_measured_is_crept_up_to() -> None:
     """Too little current to divide by: the bound rises step by step until the current can be measured."""
     made = loop(min_current_uA=20_000)
     load = Load(made, 1_000)
-    bounds, known = [], []
-    for _ in range(60):
+    bounds_mohm = []
+    while not made.impedance_known:
         assert load.run(500)[0] <= 510
-        bounds.append(made.impedance_mohm)
-        known.append(made.impedance_known)
-    assert bounds == sorted(bounds)
-    assert known == sorted(known)
-    assert known[0] is False
-    assert known[-1] is True
+        bounds_mohm.append(made.impedance_mohm)
+    assert 3 < len(bounds_mohm) < 30
+    assert bounds_mohm[:-1] == sorted(bounds_mohm[:-1])
+    assert bounds_mohm[-1] == pytest.approx(1_000_000, rel=0.01)
 
 
 def test_no_current_at_all_reads_as_a_large_impedance_soon() -> None:

@@ -74,7 +74,6 @@ def test_at_rest_no_run_is_armed_or_under_way() -> None:
         (p.RESULT_LINK_LOST, p.FAULT),
         (p.RESULT_FAULT, p.FAULT),
     ],
-    ids=lambda value: str(value),
 )
 @pytest.mark.parametrize("state", [p.ARMED, p.RAMP, p.HOLD, p.COOLDOWN])
 def test_a_result_decides_where_a_run_ends(state: int, result: int, following: int) -> None:
