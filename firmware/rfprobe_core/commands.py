@@ -35,7 +35,7 @@ class Commands:
     def __init__(self, nonce_seed):
         self.lines_refused = 0
         self.slow_verb = -1
-        self.nonce = nonce_seed & _NONCE_MASK
+        self.nonce = nonce_seed & _NONCE_MASK or 1  # 0 tells that somebody owns the session
         self.owned = False
         self._lease_tick = 0
         self._slow_id = 0
@@ -64,7 +64,7 @@ class Commands:
         if self.owned and c.sequence.at_rest() and self.lease_age_ticks(c.tick_count) > LEASE_TICKS:
             self.owned = False
             self._forget()
-            self.nonce = (self.nonce * 997 + 12_345) & _NONCE_MASK  # < 2^20 · 2^10
+            self.nonce = (self.nonce * 997 + 12_345) & _NONCE_MASK or 1  # < 2^20 · 2^10
 
     def take(self, c, byte):
         """One byte from the host, for controller `c`."""
@@ -201,10 +201,12 @@ class Commands:
         self._value2 = 0
         if verb < 0 or not c.sequence.at_rest():
             return
-        self.slow_verb = -1
         if verb == protocol.VERB_HELLO:
-            c.say_hello()
+            if c.reporter.idle():
+                self.slow_verb = -1
+                c.say_hello()
             return
+        self.slow_verb = -1
         self._value = c.configure()
         code = ACK_OK
         if self._value < 0:

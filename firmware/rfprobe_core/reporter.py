@@ -166,8 +166,12 @@ class Reporter:
         if self._room(0):
             self._queue(16)
 
+    def idle(self):
+        """Whether no frame waits for the link."""
+        return self._waiting == 0 and self._hello_length == 0
+
     def hello(self, state, tick, text):
-        """Allocates; only at rest. A HELLO that was not sent yet is replaced."""
+        """The next frame to be sent. Allocates: only at rest, and only when `idle`, so that it keeps its turn."""
         self._header(protocol.HELLO, state, tick)
         size = len(text)
         self._payload[HEADER_SIZE : HEADER_SIZE + size] = text
@@ -179,12 +183,12 @@ class Reporter:
             return
         if not link.link_ready():
             return
-        if self._waiting:
+        if self._hello_length:
+            link.link_write(self._hello, self._hello_length)
+            self._hello_length = 0
+        else:
             slot = self._first
             link.link_write(self._ring[slot], self._lengths[slot])
             self._first = slot + 1 if slot + 1 < SLOTS else 0
             self._waiting -= 1
-        else:
-            link.link_write(self._hello, self._hello_length)
-            self._hello_length = 0
         self.frames_sent = add_up(self.frames_sent, 1)

@@ -3,7 +3,7 @@
 import platform
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -106,12 +106,17 @@ def simulate(
 
 
 @contextmanager
-def _powered(given: SimulationInput) -> Iterator[LockStep]:
+def _powered(given: SimulationInput) -> Generator[LockStep]:
     device = build(given)
     try:
         yield device
     finally:
         device.close()
+
+
+def _json(table: Mapping[str, int | float | str]) -> dict[str, Json]:
+    """A flat table as JSON takes it."""
+    return dict(table)
 
 
 def _digests(given: SimulationInput) -> dict[str, str]:
@@ -150,9 +155,9 @@ def _meta(given: SimulationInput) -> dict[str, Json]:
         "profile": given.probe.text,
         "profile_name": given.probe.name,
         "roles": list(given.probe.roles),
-        "parameters": given.values,
+        "parameters": _json(given.values),
         "tick_zero": given.first_tick,
-        "digests": _digests(given),
+        "digests": _json(_digests(given)),
         "versions": {
             "rfprobe": VERSION,
             "firmware": VERSION,
@@ -249,9 +254,9 @@ class _Run:
         plant, client = self._plant, self._client
         self._tell_truth()
         self._tell_commands()
-        facts = {
+        facts: dict[str, Json] = {
             "truth_final": {
-                "peak_C": plant.peak_C,
+                "peak_C": _json(plant.peak_C),
                 "cem43_min": {role: dose.minutes for role, dose in plant.dose.items()},
                 "energy_J": plant.energy_J,
                 "rf_on_s": plant.rf_on_s,

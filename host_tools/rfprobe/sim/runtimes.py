@@ -12,7 +12,7 @@ import rfprobe_core
 from rfprobe.errors import BadInput, EnvironmentProblem
 from rfprobe.sim.onboard.exchange import RESPONSE_SIZE
 
-RUNTIMES = ("cpython", "micropython")
+RUNTIMES = ("cpython", "micropython", "pico")
 HEAP = "4m"
 
 
@@ -23,6 +23,7 @@ class Runtime(Protocol):
 
     def exchange(self, stimulus: bytes) -> bytes | bytearray:
         """One tick: the stimulus record in, the response record out."""
+        ...
 
     def close(self) -> None:
         """Power off."""
@@ -133,4 +134,17 @@ def make_runtime(name: str, nonce_seed: int, uid: str, start_us: int = 0, first_
         return CPythonRuntime(nonce_seed, uid, start_us, first_tick)
     if name == "micropython":
         return MicroPythonRuntime(nonce_seed, uid, start_us, first_tick)
+    if name == "pico":
+        return _make_pico()
     raise BadInput(f"--runtime {name}: must be one of {', '.join(RUNTIMES)}")
+
+
+def _make_pico() -> Runtime:
+    """The image of this tree's firmware, built if need be, in an emulated chip."""
+    try:
+        from rfprobe.sim.pico_runtime import PicoRuntime
+    except ImportError:
+        raise EnvironmentProblem("--runtime pico needs rp2040py: pip install 'rfprobe[pico]'") from None
+    from rfprobe.image import build_image, collect_inputs, default_cache
+
+    return PicoRuntime(build_image(collect_inputs("rpi_pico"), default_cache()).path)

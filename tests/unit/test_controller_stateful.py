@@ -1,0 +1,425 @@
+"""Whatever a host, a chip, a switch or the clock does: RF is on only while everything says so.
+
+A state machine throws commands, retries, noise, readings, inputs and missed ticks at the controller, and keeps its own
+account of what it did. After every single tick the account decides whether the enable may have been fed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from rfprobe.wire import command_line
+from rfprobe_core import plan
+from rfprobe_core import protocol as p
+from tests.unit.scripted_board import Bench, frames
+
+VALUES = {
+    "target_mC": 40_000,
+    "ramp_mC_per_s": 5_000,
+    "hold_ms": 300,
+    "cooldown_ms": 100,
+    "max_rf_on_ms": 2_500,
+    "footswitch_used": 1,
+}
+MOST_RF_TICKS = 250
+LEASE_TICKS = 100
+INTERLOCK_TICKS = 2  # N of its row
+FOOTSWITCH_TICKS = 2
+POLL_TICKS = 12
+FAULTY_TICKS = 6 * POLL_TICKS  # five doubted polls, and the wait for the first
+STALE_TICKS = 120 + 2 * POLL_TICKS
+MISSED_MOST = 10
+ENERGISED = (p.RAMP, p.HOLD)
+CONTROL_C, GUARD_C = 37.0, 36.0
+places = st.integers(0, 1)
+
+
+class AnyHostAndAnyHardware(RuleBasedStateMachine):
+    """The rules act; `_ticks` lets time pass and judges each tick."""
+
+    @initialize()
+    def power_up(self) -> None:
+        self.bench = Bench(VALUES)
+        self.controller = self.bench.controller
+        self.board = self.bench.board
+        self.temperature_C = [CONTROL_C, GUARD_C]
+        self._show(0), self._show(1)
+        self.next_id = 1
+        self.lines: list[bytes] = []
+        self.leased_at: int | None = None
+        self.armed = False  # an ARM that quoted digest and nonce was accepted
+        self.started = False  # and so was the START after it
+        self.stopped = False
+        self.acknowledged = False
+        self.latched: tuple[int, int] | None = None
+        self.interlock_open = 0
+        self.footswitch_up = 0
+        self.bad_since: list[int | None] = [None, None]
+        self.frozen_since: list[int | None] = [None, None]
+        self.rf_ticks = 0
+        self.missed = 0
+        self.planted(self.bench)
+        self._ticks(1)
+
+    @staticmethod
+    def planted(bench: Bench) -> None:
+        """What a test of this test breaks in the controller."""
+
+    # ---- time, and the judgement of each tick -----------------------------------------------------------------
+
+    def _ticks(self, count: int, elapsed: int = 1, late_us: int = 0) -> None:
+        for _ in range(count):
+            before = self.bench.state
+            self.board.fed_now = False
+            self.controller.tick(elapsed, late_us)
+            self.missed += elapsed - 1
+            self._account(elapsed)
+            self._judge(before)
+            elapsed, late_us = 1, 0
+
+    def _account(self, elapsed: int) -> None:
+        self.interlock_open = 0 if self.board.interlock_closed else self.interlock_open + 1
+        self.footswitch_up = 0 if self.board.footswitch_pressed else self.footswitch_up + 1
+        self.rf_ticks = self.rf_ticks + elapsed if self.board.fed_now else 0
+
+    def _judge(self, before: int) -> None:
+        state, tick = self.bench.state, self.controller.tick_count
+        if self.board.fed_now:
+            assert state in ENERGISED
+            assert self.started, "fed without CONFIGURE, ARM and START"
+            assert not self.stopped, "fed after STOP"
+            assert self.leased_at is not None and tick - self.leased_at <= LEASE_TICKS
+            assert self.interlock_open < INTERLOCK_TICKS
+            assert self.footswitch_up < FOOTSWITCH_TICKS
+            assert self.latched is None
+            assert self.rf_ticks <= MOST_RF_TICKS
+            for since, most in [*((each, FAULTY_TICKS) for each in self.bad_since), *self._stale()]:
+                assert since is None or tick - since <= most
+        else:
+            assert not self.board.enabled
+            assert self.board.duty == 0
+        if state not in ENERGISED:
+            self.started = False
+            self.missed = 0
+        if state in (p.IDLE, p.STOPPED, p.DONE, p.FAULT):
+            self.armed = self.stopped = False
+        self._latch(before, state)
+
+    def _stale(self) -> list[tuple[int | None, int]]:
+        return [(each, STALE_TICKS) for each in self.frozen_since]
+
+    def _latch(self, before: int, state: int) -> None:
+        """A fault stands, with its cause and result, until an ACKNOWLEDGE was accepted."""
+        verdict = (self.controller.sequence.cause, self.controller.sequence.result)
+        if self.latched is not None and not self.acknowledged:
+            assert (state, verdict) == (p.FAULT, self.latched), "a fault has cleared or changed itself"
+        self.acknowledged = False
+        self.latched = verdict if state == p.FAULT else None
+        if before not in ENERGISED and state in ENERGISED:
+            assert self.started
+
+    @invariant()
+    def enable_and_state_agree(self) -> None:
+        """Between the ticks too: commands only ever take the enable away."""
+        assert not self.board.enabled or self.bench.state in ENERGISED
+
+    # ---- the host -------------------------------------------------------------------------------------------------
+
+    def _say(self, line: bytes) -> list[Any]:
+        """Send a line; the frames that answer it."""
+        self.board.sent.clear()
+        self.bench.say(line)
+        self.controller.rest()
+        while self.controller.reporter._waiting:
+            self.controller.reporter.pump(self.board)
+        self.lines = [*self.lines[-7:], line]
+        return frames(self.board.sent)
+
+    def _command(self, verb: str, *arguments: int | str) -> bool:
+        """Whether a command was accepted."""
+        line = command_line(self.next_id, verb, *arguments)
+        self.next_id += 1
+        return self._accepted(line)
+
+    def _accepted(self, line: bytes) -> bool:
+        acks = [frame for frame in self._say(line) if frame.type == p.ACK]
+        return bool(acks) and acks[-1].value("code") == p.ACK_OK
+
+    @rule()
+    def lease(self) -> None:
+        if self._command("LEASE", self.controller.commands.nonce):
+            self.leased_at = self.controller.tick_count
+
+    @rule()
+    def configure(self) -> None:
+        self._command("CONFIGURE")
+
+    @rule()
+    def arm(self) -> None:
+        digest = plan.digest(self.controller.values)
+        if self._command("ARM", digest, self.controller.commands.nonce):
+            assert self.controller.digest == digest, "armed without CONFIGURE"
+            self.armed = True
+
+    @rule()
+    def start(self) -> None:
+        if self._command("START", self.controller.commands.nonce):
+            assert self.armed, "started without ARM"
+            self.armed = False
+            self.started = True
+            self.rf_ticks = 0
+
+    @rule()
+    def the_whole_way(self) -> None:
+        """What a good host does; it gets as far as the hardware lets it."""
+        self.lease()
+        self._command("ACKNOWLEDGE")
+        self.acknowledged = self.acknowledged or self.bench.state == p.IDLE
+        self._ticks(1)
+        self.configure()
+        self._ticks(3 * POLL_TICKS)
+        self.lease()
+        self.arm()
+        self.start()
+        self._ticks(2)
+
+    @rule()
+    def acknowledge(self) -> None:
+        if self._command("ACKNOWLEDGE"):
+            self.acknowledged = True
+
+    @rule(
+        verb_and_arguments=st.sampled_from(
+            (("LEASE", 1), ("ARM", 1, 1), ("ARM", -1, 1), ("START", 1), ("START", -1), ("START", "x"), ("SET", "mode", 1))
+        ),
+        right_nonce=st.booleans(),
+    )
+    def wrong_command(self, verb_and_arguments: tuple[Any, ...], right_nonce: bool) -> None:
+        verb, *arguments = verb_and_arguments
+        if verb == "ARM" and right_nonce:
+            arguments[1] = self.controller.commands.nonce
+        if verb == "SET":
+            self._command(verb, *arguments)
+            self._command("SET", "mode", 0)
+            return
+        assert not self._command(verb, *arguments)
+
+    @rule(at=st.integers(0, 7))
+    def say_it_again(self, at: int) -> None:
+        """A retry is answered as before and moves nothing; LEASE alone may be renewed by its own line."""
+        if not self.lines:
+            return
+        line = self.lines[at % len(self.lines)]
+        state = self.bench.state
+        accepted = self._accepted(line)
+        if b"LEASE" in line and accepted:
+            self.leased_at = self.controller.tick_count
+        refused_then = self.bench.state != state
+        if refused_then:  # it was refused the first time, so this was the first time it was done
+            self._first_time(line)
+
+    def _first_time(self, line: bytes) -> None:
+        if b"ARM" in line:
+            self.armed = True
+        elif b"START" in line:
+            assert self.armed
+            self.armed, self.started, self.rf_ticks = False, True, 0
+        elif b"ACKNOWLEDGE" in line:
+            self.acknowledged = True
+
+    @rule(data=st.binary(max_size=40).filter(lambda data: b"STOP" not in bytes(byte & 0xDF for byte in data)))
+    def noise(self, data: bytes) -> None:
+        state = self.bench.state
+        self._say(data + b"\n")
+        assert self.bench.state == state
+
+    @rule(where=st.sampled_from((b"STOP", b"stop\n", b"1 SET hold_ms=STOP", b"\xff\x00STOP*99")))
+    def stop(self, where: bytes) -> None:
+        self.bench.say(where + b"\n")
+        assert not self.board.enabled
+        assert self.board.duty == 0
+        self.stopped = self.bench.state in (p.ARMED, *ENERGISED)
+
+    # ---- the hardware -----------------------------------------------------------------------------------------------
+
+    def _show(self, place: int, faults: int = 0) -> None:
+        self.board.chips[place].show(self.temperature_C[place], faults=faults)
+
+    @rule(place=places, step_C=st.sampled_from((-3.0, 0.5, 1.0, 3.0)))
+    def another_temperature(self, place: int, step_C: float) -> None:
+        self.temperature_C[place] = min(max(self.temperature_C[place] + step_C, 20.0), 43.0)
+        self._show(place)
+        self.bad_since[place] = None
+        self._ticks(POLL_TICKS)
+
+    @rule(place=places, faults=st.sampled_from((0x01, 0x02, 0x20, 0x40)))
+    def faulty(self, place: int, faults: int) -> None:
+        self._show(place, faults)
+        if self.bad_since[place] is None:
+            self.bad_since[place] = self.controller.tick_count
+
+    @rule(place=places)
+    def no_answer(self, place: int) -> None:
+        self.board.chips[place].answers = b""
+        if self.bad_since[place] is None:
+            self.bad_since[place] = self.controller.tick_count
+
+    @rule(place=places, frozen=st.booleans())
+    def stale(self, place: int, frozen: bool) -> None:
+        self.board.chips[place].frozen = frozen
+        self.frozen_since[place] = self.controller.tick_count if frozen else None
+
+    @rule()
+    def all_well(self) -> None:
+        for place in (0, 1):
+            self.board.chips[place].answers = None
+            self.board.chips[place].frozen = False
+            self._show(place)
+        self.bad_since, self.frozen_since = [None, None], [None, None]
+        self.board.interlock_closed = self.board.footswitch_pressed = True
+        self.board.deadman_deaf = False
+        self.board.enable_reads = None
+
+    @rule(closed=st.booleans())
+    def interlock(self, closed: bool) -> None:
+        self.board.interlock_closed = closed
+
+    @rule(pressed=st.booleans())
+    def footswitch(self, pressed: bool) -> None:
+        self.board.footswitch_pressed = pressed
+
+    @rule(reads=st.sampled_from((None, 0, 1)))
+    def enable_reads(self, reads: int | None) -> None:
+        self.board.enable_reads = reads
+
+    @rule()
+    def dead_man_deaf(self) -> None:
+        self.board.deadman_deaf = True
+
+    # ---- time -----------------------------------------------------------------------------------------------------
+
+    @rule(count=st.sampled_from((1, 2, 5, 12, 40)))
+    def time_passes(self, count: int) -> None:
+        self._ticks(count)
+
+    @rule(count=st.integers(1, 6))
+    def time_passes_with_a_good_host(self, count: int) -> None:
+        for _ in range(count):
+            self.lease()
+            self._ticks(25)
+
+    @rule()
+    def the_host_is_silent(self) -> None:
+        self._ticks(LEASE_TICKS + 5)
+
+    @rule(elapsed=st.sampled_from((2, 5, MISSED_MOST + 2, 500)))
+    def ticks_are_missed(self, elapsed: int) -> None:
+        self._ticks(1, elapsed, 3_000)
+        if self.missed > MISSED_MOST:
+            assert not self.board.enabled
+
+    @rule()
+    def ticks_are_late(self) -> None:
+        for _ in range(3):
+            self._ticks(1, 1, 6_000)
+        assert not self.board.enabled
+
+
+chosen = settings(
+    max_examples=50,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+AnyHostAndAnyHardware.TestCase.settings = chosen
+TestRfIsOnOnlyWhileEverythingSaysSo = AnyHostAndAnyHardware.TestCase
+
+
+# The test is tested: each hole, planted in the controller, is found.
+
+
+def _lease_never_ages(bench: Bench) -> None:
+    bench.controller.commands.lease_age_ticks = lambda _tick: 0
+
+
+def _row_never_judged(name: str) -> Callable[[Bench], None]:
+    def plant(bench: Bench) -> None:
+        limits = bench.controller.limits
+        configure = limits.configure
+
+        def without_the_row(values: Any) -> None:
+            from rfprobe_core import safety
+
+            configure(values)
+            limits.table[3 * safety.SIZE + safety.ROW[name]] = 0
+
+        limits.configure = without_the_row
+
+    return plant
+
+
+def _stop_only_at_the_next_tick(bench: Bench) -> None:
+    controller = bench.controller
+
+    def stop() -> None:
+        controller._stop_asked = True
+
+    controller.stop = stop
+
+
+def _fault_clears_itself(bench: Bench) -> None:
+    sequence = bench.controller.sequence
+    advance = sequence.advance
+
+    def forgetful(ticks: int, energy_mJ: int) -> int:
+        if sequence.state == p.FAULT:
+            sequence.acknowledge()
+        cause: int = advance(ticks, energy_mJ)
+        return cause
+
+    sequence.advance = forgetful
+
+
+def _start_without_arm(bench: Bench) -> None:
+    sequence = bench.controller.sequence
+    start = bench.controller.start
+
+    def eager() -> int:
+        sequence.state = p.ARMED
+        code: int = start()
+        return code
+
+    bench.controller.start = eager
+
+
+def _enable_left_on(bench: Bench) -> None:
+    bench.board.safe_off = lambda: True  # type: ignore[method-assign]
+    bench.board.enable_low = lambda: None  # type: ignore[method-assign]
+
+
+HOLES = {
+    "lease never ages": _lease_never_ages,
+    "interlock not judged": _row_never_judged("interlock_open"),
+    "status of the guard not judged": _row_never_judged("tc1_status"),
+    "age of the control not judged": _row_never_judged("tc0_age"),
+    "missed ticks not judged": _row_never_judged("ticks_missed"),
+    "late ticks not judged": _row_never_judged("tick_late"),
+    "stop waits for the tick": _stop_only_at_the_next_tick,
+    "fault clears itself": _fault_clears_itself,
+    "start without arm": _start_without_arm,
+    "enable left on": _enable_left_on,
+}
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_a_planted_hole_is_found(hole: str) -> None:
+    class Holed(AnyHostAndAnyHardware):
+        planted = staticmethod(HOLES[hole])
+
+    searching = settings(chosen, max_examples=300, phases=(Phase.generate,), derandomize=True, database=None)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Holed, settings=searching)
