@@ -331,13 +331,15 @@ class Board:
         """Return 24 random bits: no host that spoke to an earlier boot can be mistaken for this one's."""
         return int.from_bytes(os.urandom(3), "little")
 
-    def collect(self):
-        """Collect garbage; only with RF off, it takes milliseconds."""
+    def quiet_heap(self):
+        """Collect, then keep collections off; return the free bytes. Only with RF off: it takes some 20 ms."""
         gc.collect()
-
-    def heap_free(self):
-        """Return the free bytes of the heap."""
+        gc.disable()
         return gc.mem_free()
+
+    def free_heap(self):
+        """Let collections run again."""
+        gc.enable()
 
     def service(self):
         """Whether somebody wants the REPL instead of the controller."""

@@ -23,6 +23,8 @@ from rfprobe_core.protocol import (
     VERBS,
 )
 
+from rfprobe_core.sequence import ARM_TICKS
+
 LEASE_TICKS = 100
 REMEMBERED = 8
 _UNKNOWN = 255
@@ -70,8 +72,8 @@ class Commands:
         """One byte from the host, for controller `c`."""
         heard = self._parser.push(byte)
         if heard == STOP:
-            c.stop()
-            self._ack(c, 0, protocol.VERB_STOP, ACK_OK)
+            if not c.stop():  # a flood of STOPs gets one ack a tick, or it would drown the run's end
+                self._ack(c, 0, protocol.VERB_STOP, ACK_OK)
         elif heard == LINE:
             self._line(c)
 
@@ -159,7 +161,7 @@ class Commands:
             return ACK_WRONG_DIGEST
         if self.slow_verb == protocol.VERB_CONFIGURE:  # still to be done, and not while armed
             return ACK_WRONG_STATE
-        self._value = protocol.TICK_MS * 3_000
+        self._value = TICK_MS * ARM_TICKS
         return c.arm()
 
     def _quotes_nonce(self, at):

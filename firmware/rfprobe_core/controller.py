@@ -24,7 +24,7 @@ from rfprobe_core.version import VERSION
 
 HEALTH_TICKS = 100
 DOSE_TICKS = 50
-NEAR_TARGET_MC = 500  # the hold begins when the tissue, not only the set-point, is there
+NEAR_TARGET_MC = 1_000
 FRESH_ENOUGH_TICKS = 50
 GUARD_START_LOW_MC = 10_000
 GUARD_START_HIGH_MC = 40_000
@@ -55,6 +55,7 @@ _TICK_LATE = ROW["tick_late"]
 _TICKS_MISSED = ROW["ticks_missed"]
 _HEAP_FREE = ROW["heap_free"]
 _TC0_AGE = ROW["tc0_age"]
+_GRAVEST = CAUSE["rf_while_disabled"]
 
 
 def _python():
@@ -145,6 +146,8 @@ class Controller:
                 chip.question()
         self._polled = place
         self._believed = status <= REPEAT
+        if status == thermometry.JUMP and self.sequence.at_rest():
+            thermocouple.restart()  # somebody has moved the probe: begin anew from where it is
 
     def _check_config(self, place):
         """A chip that has lost its configuration may still send plausible words: it is not believed again."""
@@ -236,7 +239,10 @@ class Controller:
         elif self._footswitch_released():
             self._end_by_operator(CAUSE["footswitch_released"])
         self._stop_asked = False
-        ended = sequence.advance(self._elapsed, self.power.energy_mJ)
+        was_armed = sequence.state == protocol.ARMED
+        ended = sequence.advance(self._elapsed, self.power.energy_mJ, self._near_target())
+        if was_armed and sequence.state == protocol.IDLE:
+            self._power_down()  # an ARM that was not used gives the pins back
         if ended:
             completed = ended == CAUSE["hold_complete"]
             self._finish(protocol.RESULT_COMPLETED if completed else protocol.RESULT_LIMITED, ended)
@@ -267,9 +273,12 @@ class Controller:
                 self.power.take_achieved_mW(),
             )
             self._since_control_ticks = 0
-        near = abs(control.corrected_mC - self._target_mC) <= NEAR_TARGET_MC
-        if sequence.state == RAMP and near and self.ramp.at_target():
+        if sequence.state == RAMP and self.ramp.at_target() and self._near_target():
             sequence.hold()
+
+    def _near_target(self):
+        """Whether the tissue, not only the set-point, is where it shall be: only such time counts as held."""
+        return abs(self._control.corrected_mC - self._target_mC) <= NEAR_TARGET_MC
 
     def _act(self):
         """Put it on the pins. Anything but an energised state is off."""
@@ -305,9 +314,10 @@ class Controller:
         """RF off, verified. A stage that does not read back low is the end of trust in it."""
         self.power.release()
         self.loop.reset()
+        self.board.free_heap()
         if self.stage.safe_off():
             self.board.watchdog_stop()
-        elif self.sequence.state != protocol.FAULT:
+        elif not _GRAVEST <= self.sequence.cause <= CAUSE["safe_off_unverified"]:
             self._fault(CAUSE["safe_off_unverified"], NO_ROW, 1, 0, self.tick_count)
 
     def _finish(self, result, cause):
@@ -324,13 +334,13 @@ class Controller:
 
     def _trip(self, row):
         """A row of the table has tripped. A fault latches: only the first is the cause."""
-        if self.sequence.state == protocol.FAULT:
-            return
         limits = self.limits
         value = limits.value(row)
+        cause = safety.cause_of(row, value)
+        if self.sequence.state == protocol.FAULT and _GRAVEST <= self.sequence.cause <= cause:
+            return
         period = 1 if row < _EVERY_TICK_ROWS else self._poll_ticks
         first = self.tick_count - (limits.samples(row) - 1) * period
-        cause = safety.cause_of(row, value)
         self.stage.off()
         self._fault(cause, row, value, limits.limit(row), first & U32_MAX)
         self._power_down()
@@ -383,10 +393,12 @@ class Controller:
             self.commands.do_slow(self)
 
     def stop(self):
-        """RF off at once, whatever the state; the run is ended by the next tick."""
+        """RF off at once, whatever the state; the run is ended by the next tick. Returns if it was asked before."""
         if self.stage.enabled:
             self.stage.off()
+        asked = self._stop_asked
         self._stop_asked = True
+        return asked
 
     def set_parameter(self, key, value):
         """A value in range; whatever was configured is configured no more."""
@@ -416,11 +428,13 @@ class Controller:
             return protocol.ACK_WRONG_STATE
         if not self.board.read_input(INTERLOCK):
             return protocol.ACK_INTERLOCK
+        if self.limits.beyond(_RF_WHILE_DISABLED) or self.limits.beyond(_ENABLE_STUCK_HIGH):
+            return protocol.ACK_STAGE
         if not self._sensors_ready():
             return protocol.ACK_SENSOR
         if not self._guard_ready():
             return protocol.ACK_GUARD
-        self.board.collect()
+        self.heap_free_bytes = self.board.quiet_heap()
         self.board.rf_connect()
         self.limits.clear()
         self.sequence.arm()
@@ -449,6 +463,7 @@ class Controller:
             return protocol.ACK_FOOTSWITCH
         for thermocouple in self.thermocouples:
             thermocouple.begin_run()
+        self._missed = 0
         self.power.begin_run()
         self.loop.reset()
         self.ramp.begin(self._control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
@@ -461,7 +476,7 @@ class Controller:
         state = self.sequence.state
         if state == protocol.IDLE:
             return protocol.ACK_OK
-        if state not in (protocol.DONE, protocol.STOPPED, protocol.FAULT):
+        if state < protocol.DONE:
             return protocol.ACK_WRONG_STATE
         self.limits.clear()
         self.sequence.acknowledge()

@@ -3,11 +3,20 @@
 import sys
 
 if sys.implementation.name == "cpython":
-    from rfprobe_core.kernels_cpython import EMITTER, cobs_encode, crc16, crc16_byte, isqrt, judge_rows
+    from rfprobe_core import kernels_cpython as chosen
 else:
     try:
-        from rfprobe_core.kernels_viper import EMITTER, cobs_encode, crc16, crc16_byte, isqrt, judge_rows
+        from rfprobe_core import kernels_viper as chosen
     except SyntaxError:  # what a port without a native emitter makes of @micropython.viper
-        from rfprobe_core.kernels_plain import EMITTER, cobs_encode, crc16, crc16_byte, isqrt, judge_rows
+        from rfprobe_core import kernels_plain as chosen
 
-__all__ = ("EMITTER", "cobs_encode", "crc16", "crc16_byte", "isqrt", "judge_rows")
+EMITTER = chosen.EMITTER
+cobs_encode = chosen.cobs_encode
+crc16 = chosen.crc16
+crc16_byte = chosen.crc16_byte
+impedance_mohm = chosen.impedance_mohm
+isqrt = chosen.isqrt
+judge_rows = chosen.judge_rows
+power_mW = chosen.power_mW
+same_bytes = chosen.same_bytes
+write_ages = chosen.write_ages

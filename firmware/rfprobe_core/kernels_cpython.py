@@ -1,12 +1,24 @@
 """The inner loops as CPython runs them fastest: C for the CRC, slices and `zip` for the rows. Allocates freely."""
 
 from binascii import crc_hqx
+from math import isqrt
 
-from rfprobe_core.kernels_plain import cobs_encode, crc16_byte, isqrt
+from rfprobe_core.kernels_plain import cobs_encode, crc16_byte, impedance_mohm, power_mW, same_bytes, write_ages
 
 EMITTER = "cpython"
 
-__all__ = ("EMITTER", "cobs_encode", "crc16", "crc16_byte", "isqrt", "judge_rows")
+__all__ = (
+    "EMITTER",
+    "cobs_encode",
+    "crc16",
+    "crc16_byte",
+    "impedance_mohm",
+    "isqrt",
+    "judge_rows",
+    "power_mW",
+    "same_bytes",
+    "write_ages",
+)
 
 
 def crc16(data, count, crc):

@@ -77,6 +77,45 @@ def judge_rows(table, size, start, stop, phase_bit):
     return tripped
 
 
+def power_mW(voltage_mV, current_uA):
+    """V · I for V ≤ 500 V and I < 2^22 µA (what the sense can give), at most 1 kW, 15 times the largest trip."""
+    product = (voltage_mV >> 4) * (current_uA >> 7)  # ≤ 31 250 · 32 767 < 2^30, in 2.048e-3 mW
+    power = product // 125 * 32 // 125  # · 2048 / 1e6
+    return power if power < 1_000_000 else 1_000_000
+
+
+def impedance_mohm(voltage_mV, current_uA):
+    """V / I in mΩ (current ≥ 100 µA); saturates at 500 kΩ."""
+    sixteenths = voltage_mV * 1000 // (current_uA >> 4)  # 5e8 / (≥ 6): Ω · 16
+    if sixteenths >= 8_000_000:
+        return 500_000_000
+    return (sixteenths >> 4) * 1000 + ((sixteenths & 15) * 1000 >> 4)
+
+
+def write_ages(table, start, fresh_ticks, count, tick, age_max):
+    """For each of `count` places: table[start + place] += 10 ms · the ticks since it was fresh, at most age_max.
+
+    `fresh_ticks` are 0 … 2^30−1 on a wrapping counter, or −1 for never, which is age_max too. What is added to
+    is BIAS (see safety.py).
+    """
+    for place in range(count):
+        fresh = fresh_ticks[place]
+        age = age_max
+        if fresh >= 0:
+            age = (tick - fresh) & 0x3FFFFFFF
+            if age > age_max:
+                age = age_max
+        table[start + place] = (1 << 29) + age * 10
+
+
+def same_bytes(one, other, start, stop):
+    """Whether one[start:stop] and other[start:stop] are the same."""
+    for index in range(start, stop):
+        if one[index] != other[index]:
+            return False
+    return True
+
+
 def isqrt(value):
     """The integer square root of 0 … 2^30−1, by Newton's steps from above."""
     if value < 2:

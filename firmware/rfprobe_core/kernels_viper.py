@@ -6,7 +6,7 @@ so every value is kept positive (safety.BIAS) and every shift is masked.
 
 import micropython
 
-from rfprobe_core.kernels_plain import CRC_TABLE, crc16_byte, isqrt  # noqa: F401
+from rfprobe_core.kernels_plain import CRC_TABLE, crc16_byte  # noqa: F401
 
 EMITTER = "viper"
 
@@ -57,3 +57,49 @@ def judge_rows(table: ptr32, size: int, start: int, stop: int, phase_bit: int) -
             if counted >= int(table[4 * size + row]) and tripped < 0:
                 tripped = row
     return tripped
+
+
+@micropython.viper
+def power_mW(voltage_mV: int, current_uA: int) -> int:
+    power = ((voltage_mV >> 4) * (current_uA >> 7)) // 125 * 32 // 125
+    return power if power < 1_000_000 else 1_000_000
+
+
+@micropython.viper
+def impedance_mohm(voltage_mV: int, current_uA: int) -> int:
+    sixteenths = voltage_mV * 1000 // (current_uA >> 4)
+    if sixteenths >= 8_000_000:
+        return 500_000_000
+    return (sixteenths >> 4) * 1000 + (((sixteenths & 15) * 1000) >> 4)
+
+
+@micropython.viper
+def write_ages(table: ptr32, start: int, fresh_ticks: ptr32, count: int, tick: int, age_max: int):
+    for place in range(count):
+        fresh = int(fresh_ticks[place])
+        age = age_max
+        if (fresh >> 30) & 1 == 0:  # bit 30 of −1, which is not sign-extended on 64 bits
+            age = (tick - fresh) & 0x3FFFFFFF
+            if age > age_max:
+                age = age_max
+        table[start + place] = (1 << 29) + age * 10
+
+
+@micropython.viper
+def same_bytes(one: ptr8, other: ptr8, start: int, stop: int) -> bool:
+    for index in range(start, stop):
+        if int(one[index]) != int(other[index]):
+            return False
+    return True
+
+
+@micropython.viper
+def isqrt(value: int) -> int:
+    if value < 2:
+        return value
+    guess = 32768
+    while True:
+        better = (guess + value // guess) >> 1
+        if better >= guess:
+            return guess
+        guess = better

@@ -58,7 +58,5 @@ class TemperatureLoop:
     def _follow_achieved(self, achieved_mW):
         """Where the stage gave clearly less than was asked (voltage, current, weak stage), lower the integral."""
         missing = self.demand_mW - achieved_mW
-        if missing > self.demand_mW // 4 + 200:
-            self._integral_uW -= missing * 1000 // 8  # ≤ 5e7 / 8 a step
-            if self._integral_uW < 0:
-                self._integral_uW = 0
+        if missing > self.demand_mW // 4 + 200 and self._integral_uW > 0:
+            self._integral_uW = max(self._integral_uW - missing * 1000 // 8, 0)  # ≤ 5e7 / 8 a step

@@ -66,13 +66,13 @@ PARAMETERS = (
     ("mains_hz", PROFILE, 50, 60, 50),
     ("drive_law", PROFILE, 0, 2, 0),
     ("drive_inverted", PROFILE, 0, 1, 0),
-    ("max_duty", PROFILE, 1, 65_535, 1),
+    ("max_duty", PROFILE, 1, 65_535, 65_535),
     ("full_scale_voltage_mV", PROFILE, 1_000, 320_000, 1_000),
     ("max_voltage_mV", PROFILE, 1_000, 320_000, 1_000),
     ("max_current_uA", PROFILE, 10_000, 3_000_000, 10_000),
     ("stage_power_mW", PROFILE, 100, 50_000, 100),
     ("test_power_mW", PROFILE, 10, 1_000, 10),
-    ("min_current_uA", PROFILE, 100, 1_000_000, 5_000),
+    ("min_current_uA", PROFILE, 100, 1_000_000, 100),
     ("v_sense_full_scale_mV", PROFILE, 1_000, 320_000, 100_000),
     ("i_sense_full_scale_uA", PROFILE, 10_000, 3_000_000, 1_000_000),
     ("footswitch_used", PROFILE, 0, 1, 0),
@@ -104,6 +104,9 @@ CONTRADICTIONS = (
     ("max_voltage_mV", "max_voltage is above what the stage gives at full duty"),
     ("tc0_role", "a thermocouple that is not fitted has a role"),
     ("test_power_mW", "the test power is above the plan's max_power"),
+    ("drive_inverted", "an inverted drive cannot be made safe at reset: invert it in hardware"),
+    ("max_impedance_mohm", "so high an impedance cannot be measured: max_voltage / min_current is below it"),
+    ("max_duty", "max_duty does not reach max_voltage"),
 )
 
 
@@ -125,6 +128,18 @@ def roles(values):
     return tuple([values[first + place] if place < fitted else ROLE_NONE for place in range(THERMOCOUPLES)])
 
 
+def measurable_ohm(values):
+    """The largest impedance whose current can still be measured, at the largest voltage."""
+    return values[INDEX["max_voltage_mV"]] * 1000 // values[INDEX["min_current_uA"]]  # 3.2e8 / 100
+
+
+def reachable_mV(values):
+    """The voltage that the stage gives at max_duty; a bridge by sin² is full at half duty."""
+    full_duty = 2_048 if values[INDEX["drive_law"]] == LAW_SIN2 else 4_096
+    duty = min(values[INDEX["max_duty"]] + 1 >> 4, full_duty)
+    return values[INDEX["full_scale_voltage_mV"]] // 4 * duty // full_duty * 4  # 8e4 · 4096 < 2^29
+
+
 def contradiction(values):
     """The first entry of CONTRADICTIONS that `values` runs into, as an index, or -1."""
     fitted = roles(values)
@@ -143,6 +158,9 @@ def contradiction(values):
         values[INDEX["max_voltage_mV"]] > values[INDEX["full_scale_voltage_mV"]],
         stray,
         values[INDEX["test_power_mW"]] > values[INDEX["max_power_mW"]],
+        values[INDEX["drive_inverted"]] == 1,
+        measurable_ohm(values) <= values[INDEX["max_impedance_mohm"]] // 1000,
+        values[INDEX["max_voltage_mV"]] > reachable_mV(values),
     )
     for code, broken in enumerate(checks):
         if broken:

@@ -4,32 +4,20 @@ The outer loop is linear in power; this one takes the impedance out, which in ti
 a second. It starts from the smallest impedance allowed, so that an unknown load gets too little, never too much.
 """
 
-from rfprobe_core.kernels import isqrt
+from rfprobe_core.constant import const
+from rfprobe_core.kernels import impedance_mohm, isqrt, power_mW
 
 FRACTION_FULL = 65_535
+_FRACTION_FULL = const(65_535)
 GAIN_ONE = 4_096  # stage gain (measured / commanded voltage), ×4096
-_GAIN_LOW = 1_024
-_GAIN_HIGH = 8_192
-_GAIN_MIN_CV = 200  # below 2 V the ratio is noise
-_IMPEDANCE_USED_MAX_OHM = 2_100  # 5e4 mW · 2100 Ω · 10 < 2^30
-IMPEDANCE_MAX_MOHM = 500_000_000
-POWER_MAX_MW = 1_000_000  # 15 times the largest trip
-_ACHIEVED_MOST = 1_000  # samples in one mean: · 1e6 mW < 2^30
-
-
-def power_mW(voltage_mV, current_uA):
-    """V · I for V ≤ 500 V and I < 2^22 µA (what the sense can give), at most POWER_MAX_MW."""
-    product = (voltage_mV >> 4) * (current_uA >> 7)  # ≤ 31 250 · 32 767 < 2^30, in 2.048e-3 mW
-    power = product // 125 * 32 // 125  # · 2048 / 1e6
-    return power if power < POWER_MAX_MW else POWER_MAX_MW
-
-
-def impedance_mohm(voltage_mV, current_uA):
-    """V / I in mΩ (current ≥ 100 µA); saturates at IMPEDANCE_MAX_MOHM."""
-    sixteenths = voltage_mV * 1000 // (current_uA >> 4)  # 5e8 / (≥ 6): Ω · 16
-    if sixteenths >= IMPEDANCE_MAX_MOHM // 1000 * 16:
-        return IMPEDANCE_MAX_MOHM
-    return (sixteenths >> 4) * 1000 + ((sixteenths & 15) * 1000 >> 4)
+_GAIN_ONE = const(4_096)
+_GAIN_LOW = const(1_024)
+_GAIN_HIGH = const(8_192)
+_GAIN_MIN_CV = const(200)  # below 2 V the ratio is noise
+_IMPEDANCE_USED_MAX_OHM = const(2_100)  # 5e4 mW · 2100 Ω · 10 < 2^30
+IMPEDANCE_MAX_MOHM = 500_000_000  # where the kernels saturate
+POWER_MAX_MW = 1_000_000
+_ACHIEVED_MOST = const(1_000)  # samples in one mean: · 1e6 mW < 2^30
 
 
 class PowerLoop:
@@ -40,6 +28,7 @@ class PowerLoop:
         self.current_uA = 0
         self.power_mW = 0
         self.impedance_mohm = 0
+        self._load_mohm = 0
         self.impedance_known = False  # the current is large enough to divide by
         self.gain = GAIN_ONE
         self.fraction = 0
@@ -72,6 +61,7 @@ class PowerLoop:
 
     def begin_run(self):
         self.impedance_mohm = self._min_impedance_mohm
+        self._load_mohm = self._min_impedance_mohm
         self.impedance_known = False
         self.gain = GAIN_ONE
         self.energy_mJ = 0
@@ -95,11 +85,13 @@ class PowerLoop:
         total = self.energy_mJ + energy // 1000
         self._energy_uJ = energy % 1000
         self.energy_mJ = total if total < limit_mJ else limit_mJ
-        if self._achieved_count < _ACHIEVED_MOST:
+        count = self._achieved_count
+        if count < _ACHIEVED_MOST:
             self._achieved_sum_mW += power
-            self._achieved_count += 1
-        self._update_impedance()
-        self._update_gain()
+            self._achieved_count = count + 1
+        if self._commanded_cV:
+            self._update_impedance(voltage_mV, current_uA)
+        self._update_gain(voltage_mV)
 
     def take_achieved_mW(self):
         """The mean power since the last call; begins a new mean."""
@@ -110,37 +102,47 @@ class PowerLoop:
         self._achieved_count = 0
         return mean
 
-    def _update_impedance(self):
-        if self._commanded_cV == 0:
-            return
-        if self.current_uA >= self._min_current_uA:
-            measured = impedance_mohm(self.voltage_mV, self.current_uA)
-            if self.impedance_known:
-                measured = self.impedance_mohm + (measured - self.impedance_mohm) // 4  # 5e8 fits
-            self.impedance_mohm = measured
-            self.impedance_known = True
-            return
+    def _update_impedance(self, voltage_mV, current_uA):
+        known = current_uA >= self._min_current_uA
         # too little current to divide by: all that is known is that the impedance is at least V / I_min
-        at_least = impedance_mohm(self.voltage_mV, self._min_current_uA)
-        if at_least > self.impedance_mohm:
-            self.impedance_mohm = at_least
+        measured = impedance_mohm(voltage_mV, current_uA if known else self._min_current_uA)
+        self.impedance_known = known
+        self.impedance_mohm = measured  # what the limits judge: N samples in a row, no memory
+        load = self._load_mohm
+        if known and measured < load // 2:
+            self._load_mohm = measured  # a short: the drive follows at once
+        elif known or measured > load:
+            most = load + load // 2  # one lost reading may not raise the drive
+            self._load_mohm = load + ((measured if measured < most else most) - load) // 2
 
-    def _update_gain(self):
+    def _update_gain(self, voltage_mV):
         """What the stage makes of its drive, not of what is wanted: the drive has the gain taken out already."""
-        driven_cV = (self.fraction >> 1) * self._full_scale_cV // (FRACTION_FULL >> 1)  # ≤ 32 767 · 32 000 < 2^30
+        driven_cV = (self.fraction >> 1) * self._full_scale_cV // (_FRACTION_FULL >> 1)  # ≤ 32 767 · 32 000 < 2^30
         if driven_cV < _GAIN_MIN_CV:
             return
-        measured = self.voltage_mV // 10 * GAIN_ONE // driven_cV  # 5e4 · 4096 < 2^28
-        gain = self.gain + (measured - self.gain) // 8
-        self.gain = min(max(gain, _GAIN_LOW), _GAIN_HIGH)
+        measured = voltage_mV // 10 * _GAIN_ONE // driven_cV  # 5e4 · 4096 < 2^28
+        gain = self.gain
+        gain += (measured - gain) // 8
+        if gain < _GAIN_LOW:
+            gain = _GAIN_LOW
+        self.gain = gain if gain < _GAIN_HIGH else _GAIN_HIGH
 
     def drive(self, demand_mW):
         """The drive fraction (0…65535 of full-scale voltage) that gives `demand_mW` (0…50 000) now."""
-        ohm = min(self.impedance_mohm // 1000, _IMPEDANCE_USED_MAX_OHM)
+        ohm = self._load_mohm // 1000
+        if ohm > _IMPEDANCE_USED_MAX_OHM:
+            ohm = _IMPEDANCE_USED_MAX_OHM
         volts_cV = isqrt(demand_mW * ohm * 10)
-        volts_cV = min(volts_cV, self._max_voltage_cV, self._max_current_mA * ohm // 10)
+        most_cV = self._max_voltage_cV
+        if volts_cV > most_cV:
+            volts_cV = most_cV
+        most_cV = self._max_current_mA * ohm // 10
+        if volts_cV > most_cV:
+            volts_cV = most_cV
         self._commanded_cV = volts_cV
         # the shift is undone before the gain is divided out: 65535 · 4096 < 2^28
-        fraction = (volts_cV * self._fraction_scale >> self._fraction_shift) * GAIN_ONE // self.gain
-        self.fraction = fraction if fraction < FRACTION_FULL else FRACTION_FULL
-        return self.fraction
+        fraction = (volts_cV * self._fraction_scale >> self._fraction_shift) * _GAIN_ONE // self.gain
+        if fraction > _FRACTION_FULL:
+            fraction = _FRACTION_FULL
+        self.fraction = fraction
+        return fraction

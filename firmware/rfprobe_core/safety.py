@@ -160,6 +160,11 @@ class LimitTable:
             return self.table[SIZE + row] - BIAS
         return self.table[2 * SIZE + row] - BIAS
 
+    def beyond(self, row):
+        """Whether the row's last value is out of its bounds."""
+        table = self.table
+        return not table[SIZE + row] <= table[row] <= table[2 * SIZE + row]
+
     def counted(self, row):
         return self.table[5 * SIZE + row]
 

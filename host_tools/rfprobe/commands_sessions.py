@@ -16,6 +16,7 @@ sessions_app = typer.Typer(
     help="List and verify recorded sessions.",
     epilog="Example: rfprobe sessions list && rfprobe sessions verify last",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 DirectoryOption = Annotated[
@@ -28,7 +29,7 @@ def list_(
     directory: DirectoryOption = Path("sessions"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False,
 ) -> None:
-    """List the sessions of a directory, the newest first, with how each run ended."""
+    """List sessions, the newest first, with how each run ended."""
     from rfprobe.session import list_sessions
 
     rows = [_described(path) for path in reversed(list_sessions(directory))]
@@ -94,9 +95,9 @@ def verify(
     directory: DirectoryOption = Path("sessions"),
     every: Annotated[bool, typer.Option("--all", help="Every session of the directory.")] = False,
 ) -> None:
-    """Check sessions: the file's structure, every frame's CRC, the decoded rows, and gaps.
+    """Check sessions against themselves.
 
-    Exit code 8 if any fails.
+    Looks at the file's structure, every frame's CRC, the decoded rows, and gaps. Exit code 8 if any fails.
     """
     from rfprobe.session import find_session, list_sessions
     from rfprobe.session_verify import verify_path

@@ -62,10 +62,11 @@ def simulate(
         bool, typer.Option("--list-faults", help="List what can go wrong, and end.")
     ] = False,
 ) -> None:
-    """Run a plan from power-up to cool-down: the firmware against simulated chips, RF stage and tissue.
+    """Run a plan on the virtual probe, from power-up to cool-down.
 
-    Leaves a session in the output directory. The exit code says how the run ended: 0 completed, 3 stopped by
-    safety, 4 link lost, 5 stopped by the operator, 7 limited.
+    The firmware runs against simulated chips, RF stage and tissue. Leaves a session in the output directory.
+    The exit code says how the run ended: 0 completed, 3 stopped by safety, 4 link lost, 5 stopped by the
+    operator, 7 limited.
     """
     if faults_wanted:
         _print_faults()

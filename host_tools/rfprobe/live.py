@@ -81,7 +81,8 @@ def drawn(title: str, now: Progress) -> "Table":
         table.add_row(label, Text(value))
     if now.expected_s:
         table.add_row(
-            f"{now.t_s:.0f} s", ProgressBar(now.expected_s, min(now.t_s, now.expected_s), complete_style="cyan")
+            f"{now.t_s:.0f} s",
+            ProgressBar(now.expected_s, min(now.t_s, now.expected_s), complete_style="cyan"),
         )
     return table
 

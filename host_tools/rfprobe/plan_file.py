@@ -228,6 +228,7 @@ CONTRADICTION_PARTNERS = {
     "max_rf_on_ms": "hold_ms",
     "max_voltage_mV": "full_scale_voltage_mV",
     "test_power_mW": "max_power_mW",
+    "max_duty": "max_voltage_mV",
 }
 """The other value of each contradiction between two numbers."""
 
@@ -250,9 +251,14 @@ PLAN_QUANTITIES: dict[str, Quantity] = {name: quantity for name, (_, quantity) i
 
 
 def _with_a_harmless_probe(values: dict[str, int]) -> "array[int]":
-    """The values beside a profile that contradicts no plan: a control, a guard, the smallest test power."""
+    """The values beside a profile that contradicts no plan: control, guard, and a stage that can do all."""
     table = device.default_values()
     beside = {"thermocouples": 2, "tc0_role": device.ROLE_CONTROL, "tc1_role": device.ROLE_GUARD}
+    most = ("full_scale_voltage_mV", "max_voltage_mV", "max_current_uA", "max_duty", "stage_power_mW")
+    beside.update({name: device.PARAMETERS[device.INDEX[name]][3] for name in most})
+    beside.update(
+        {name: device.PARAMETERS[device.INDEX[name]][2] for name in ("test_power_mW", "min_current_uA")}
+    )
     for name, value in {**beside, **values}.items():
         table[device.INDEX[name]] = value
     return table

@@ -208,10 +208,14 @@ class ProbeFile:
 
 
 def _with_a_harmless_plan(values: dict[str, int]) -> "array[int]":
-    """The values beside a plan that contradicts no profile: it needs no guard and allows all power."""
+    """The values beside a plan that contradicts no profile: no guard, all power, the lowest impedances."""
     table = device.default_values()
-    largest = device.PARAMETERS[device.INDEX["max_power_mW"]][3]
-    for name, value in {"guard_needed": 0, "max_power_mW": largest, **values}.items():
+    beside = {
+        name: device.PARAMETERS[device.INDEX[name]][2]
+        for name in ("min_impedance_mohm", "max_impedance_mohm")
+    }
+    beside.update(guard_needed=0, max_power_mW=device.PARAMETERS[device.INDEX["max_power_mW"]][3])
+    for name, value in {**beside, **values}.items():
         table[device.INDEX[name]] = value
     return table
 

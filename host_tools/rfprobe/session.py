@@ -11,6 +11,7 @@ A reading that is not known is NaN, never 0.
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from rfprobe import words
-from rfprobe.errors import BadInput, EnvironmentProblem
+from rfprobe.errors import BadInput, EnvironmentProblem, ExpectedError
 from rfprobe.session_format import (
     APPLICATION_ID,
     CLOSED,
@@ -61,6 +62,8 @@ class Session:
         """Raises BadInput for what is no session of ours, EnvironmentProblem for what cannot be read."""
         self.path = path
         self._database = _connect(path)
+        # In a notebook nobody closes anything: the file is let go of with the object.
+        self._release = weakref.finalize(self, self._database.close)
 
     def __repr__(self) -> str:
         return f"<Session {self.id}>"
@@ -75,7 +78,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of the file. What was read stays."""
-        self._database.close()
+        self._release()
 
     @property
     def id(self) -> str:
@@ -378,11 +381,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     way = "mode=ro" if wal_of(path).exists() else "mode=ro&immutable=1"
     try:
         database = sqlite3.connect(f"{path.resolve().as_uri()}?{way}", uri=True, check_same_thread=False)
-        _require_session(database, path)
-    except sqlite3.DatabaseError as error:
-        if "not a database" in str(error):
-            raise BadInput(f"{path}: not a session file") from None
+    except sqlite3.Error as error:
         raise EnvironmentProblem(f"{path}: cannot be read: {error}") from None
+    try:
+        _require_session(database, path)
+    except ExpectedError:
+        database.close()
+        raise
     return database
 
 
@@ -392,8 +397,13 @@ def wal_of(path: Path) -> Path:
 
 
 def _require_session(database: sqlite3.Connection, path: Path) -> None:
-    (mark,) = database.execute("PRAGMA application_id").fetchone()
-    (schema,) = database.execute("PRAGMA user_version").fetchone()
+    try:
+        (mark,) = database.execute("PRAGMA application_id").fetchone()
+        (schema,) = database.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise BadInput(f"{path}: not a session file") from None
+        raise EnvironmentProblem(f"{path}: cannot be read: {error}") from None
     if mark != APPLICATION_ID:
         raise BadInput(f"{path}: not a session file")
     if schema != SCHEMA:

@@ -167,7 +167,7 @@ def count_gaps(session: Session) -> Gaps:
         missing += gaps
         if counts:
             explained += min(gaps, _dropped_since(places, counts))
-    return Gaps(missing, explained, len(boots) - 1)
+    return Gaps(missing, explained, max(0, len(boots) - 1))
 
 
 def _dropped_since(places: list[int], counts: list[tuple[int, int]]) -> int:

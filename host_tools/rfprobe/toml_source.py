@@ -7,6 +7,7 @@ parsed once more, by tree-sitter, whose tree knows where each key stands even wh
 import difflib
 import errno
 import itertools
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _CONTROL_CHARACTER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TOML_POSITION = re.compile(r"\s*\(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _DECLARED_TWICE = re.compile(r"^Cannot declare .* twice$")
 _MISSING_AND_MISSPELT = 0.6
 
@@ -155,10 +157,14 @@ class Source:
 
 
 def told_key(key: KeyPath) -> str:
-    """`("thermocouple", 1, "role")` → `thermocouple[1].role`."""
+    """`("thermocouple", 1, "role")` → `thermocouple[1].role`; a part that is no bare TOML key is quoted."""
     told = ""
     for part in key:
-        told += f"[{part}]" if isinstance(part, int) else f".{part}" if told else part
+        if isinstance(part, int):
+            told += f"[{part}]"
+        else:
+            name = part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False)
+            told += f".{name}" if told else name
     return told
 
 

@@ -25,7 +25,7 @@ RESULTS = {
     "completed": ("Completed", "The plan was carried out to its end."),
     "limited": (
         "Limited",
-        "The run ended early, at a ceiling: the plan was not carried out in full.",
+        "The run ended short of its plan: at a ceiling, or held back for the guard.",
     ),
     "fault": ("Stopped by safety", "A limit or interlock was violated, and RF was switched off."),
     "stopped": ("Stopped by the operator", "The run was ended by hand before its end."),

@@ -5,7 +5,9 @@ the tissue is 0.9 °C too hot for 2 s and 0.1 °C from then on, until the hold's
 °C lower.
 """
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +68,12 @@ def truth_C(tick: int) -> float:
     if tick < RAMP_END_TICK + TOO_HOT_TICKS:
         return TARGET_C + 0.9
     return TARGET_C + 0.1
+
+
+def alter(path: Path, statement: str, *values: object) -> None:
+    """Change a recorded session behind its back; fails where nothing was changed."""
+    with closing(sqlite3.connect(path)) as database, database:
+        assert database.execute(statement, values).rowcount != 0
 
 
 @dataclass

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rfprobe.errors import BadInput
-from rfprobe.plan_file import read_plan
-from rfprobe.probe_file import device_values, read_probe
+from rfprobe.plan_file import CONTRADICTION_PARTNERS, PLAN_KEYS, read_plan
+from rfprobe.probe_file import PROFILE_KEYS, device_values, read_probe
 from rfprobe.resources import find, names, shipped
 from rfprobe.sim.tissue import equal_impedance_radius_mm
 from rfprobe_core import plan as device
@@ -52,13 +52,15 @@ def refused(tmp_path: Path, content: str) -> re.Match[str]:
         ("place_mm = 6.0", "place_mm = nan", "place_mm", 2, "thermocouple[1].place_mm", "finite"),
         ("max_duty = 0.98", "max_duty = 98", "max_duty", 1, "rf_stage.max_duty", "out of range"),
         ("max_duty = 0.98", "max_duty = 0.0", "max_duty", 1, "rf_stage.max_duty", "out of range"),
+        ("max_duty = 0.98", "max_duty = 0.9", "max_duty", 1, "rf_stage.max_duty", "reach max_voltage: 0.9"),
+        ("inverted = false", "inverted = true", "inverted", 1, "rf_stage.inverted", "invert it in hardware"),
         (
             "max_voltage_V = 75.0",
             "max_voltage_V = 81.0",
             "max_voltage_V",
             1,
             "rf_stage.max_voltage_V",
-            "more than the stage gives|above what the stage gives at full duty: 81 V against 80 V",
+            "above what the stage gives at full duty: 81 V against 80 V",
         ),
         (
             "v_full_scale_V = 100.0",
@@ -200,6 +202,22 @@ def test_a_test_power_above_the_plans_is_refused(tmp_path: Path) -> None:
         BadInput, match=r"test_power_W`: the test power is above the plan's max_power: 0\.9 W against 0\.5 W"
     ):
         device_values(read_plan(plan), read_probe(path))
+
+
+def test_an_impedance_that_the_probe_cannot_measure_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "coarse.toml"
+    path.write_text(GOOD.replace("min_current_A = 0.005", "min_current_A = 0.1"), encoding="utf-8")
+    plan = read_plan(find("plans", "vertebra-70C"))
+    with pytest.raises(
+        BadInput, match=r"limits\.max_impedance_ohm`: so high an impedance cannot be measured"
+    ):
+        device_values(plan, read_probe(path))
+
+
+def test_every_contradiction_of_the_device_has_a_key_to_be_told_by() -> None:
+    keys = {**PLAN_KEYS, **PROFILE_KEYS}
+    assert {parameter for parameter, _ in device.CONTRADICTIONS} <= set(keys)
+    assert {*CONTRADICTION_PARTNERS, *CONTRADICTION_PARTNERS.values()} <= set(keys)
 
 
 def test_names_and_paths_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

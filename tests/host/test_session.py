@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from rfprobe.session_verify import decode_frame, verify_path
 from rfprobe.session_writer import SessionWriter
 from rfprobe.wire import FIELD_NAMES, Frame, FrameDecoder, encode_frame
 from rfprobe_core import protocol
-from tests.host.synthetic_run import EPOCH_NS, HELLO, STARTED, SyntheticRun, truth_C
+from tests.host.synthetic_run import EPOCH_NS, HELLO, STARTED, SyntheticRun, alter, truth_C
 
 # Writes frames in real time, noting each one's host time in a second file before it hands in the next.
 CHILD = """
@@ -82,12 +83,6 @@ def tampered(recorded: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(recorded, tmp_path))
 
 
-def spoil(path: Path, statement: str, *values: object) -> None:
-    with sqlite3.connect(path) as database:
-        assert database.execute(statement, values).rowcount != 0
-    database.close()
-
-
 def test_every_frame_is_there_raw_and_decoded(recorded: Path) -> None:
     expected = list(SyntheticRun(end="fault").frames())
     with Session(recorded) as session:
@@ -102,10 +97,9 @@ def test_every_frame_is_there_raw_and_decoded(recorded: Path) -> None:
 
 
 def test_the_decoded_tables_are_the_protocols(recorded: Path) -> None:
-    with sqlite3.connect(recorded) as database:
+    with closing(sqlite3.connect(recorded)) as database:
         for table, columns in TABLES.items():
             assert tuple(row[1] for row in database.execute(f"PRAGMA table_info({table})")) == columns
-    database.close()
     assert TABLES["telemetry"][4:] == FIELD_NAMES[protocol.TELEMETRY]
 
 
@@ -293,6 +287,8 @@ writer = SessionWriter(Path("full.rfp"), {})
 try:
     for number in range(100_000):
         writer.frame(telemetry(number), number)
+        if number == 99:
+            writer.flush()
 except EnvironmentProblem as problem:
     print("told:", problem)
 try:
@@ -313,7 +309,7 @@ except EnvironmentProblem as problem:
     assert "\nagain: full.rfp: cannot be written: " in done.stdout
     assert done.stderr == ""
     (tmp_path / "full.rfp-shm").unlink(missing_ok=True)
-    assert verify_path(tmp_path / "full.rfp").frames > 0
+    assert verify_path(tmp_path / "full.rfp").frames >= 100
 
 
 def test_it_can_be_read_while_it_is_written(tmp_path: Path) -> None:
@@ -408,7 +404,7 @@ def test_a_good_session_passes(recorded: Path) -> None:
     ],
 )
 def test_tampering_is_found(tampered: Path, statement: str, problem: str) -> None:
-    spoil(tampered, statement)
+    alter(tampered, statement)
     found = verify_path(tampered)
     assert not found.passed
     assert any(problem in each for each in found.problems), found.problems
@@ -428,7 +424,7 @@ def test_a_truncated_file_is_found(tampered: Path) -> None:
 
 
 def test_many_complaints_are_cut_short(tampered: Path) -> None:
-    spoil(tampered, "UPDATE telemetry SET tc0_mC = 1")
+    alter(tampered, "UPDATE telemetry SET tc0_mC = 1")
     found = verify_path(tampered)
     assert len(found.problems) == 6
     assert "more of this kind" in found.problems[-1]
@@ -516,15 +512,11 @@ def test_other_files_are_not_taken_for_sessions(tmp_path: Path, recorded: Path) 
     with pytest.raises(BadInput, match="not a session file"):
         Session(text)
     foreign = tmp_path / "foreign.rfp"
-    with sqlite3.connect(foreign) as database:
-        database.execute("CREATE TABLE x (y)")
-    database.close()
+    alter(foreign, "CREATE TABLE x (y)")
     with pytest.raises(BadInput, match="not a session file"):
         Session(foreign)
     newer = Path(shutil.copy(recorded, tmp_path / "newer.rfp"))
-    with sqlite3.connect(newer) as database:
-        database.execute("PRAGMA user_version = 99")
-    database.close()
+    alter(newer, "PRAGMA user_version = 99")
     with pytest.raises(BadInput, match="schema 99; this rfprobe reads schema 1"):
         Session(newer)
     with pytest.raises(BadInput, match="no such session file"):

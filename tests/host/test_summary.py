@@ -15,7 +15,7 @@ from rfprobe.sim.cem43 import Cem43
 from rfprobe.summary import Course, cumulative_cem43_min, judge, rf_off_ms, summarise
 from rfprobe.summary_words import dose_told, figures, tiles
 from rfprobe_core import protocol, safety
-from tests.host.synthetic_run import COST_US, ENDS, HEAP_FREE, OFF_LATER_S, SyntheticRun, truth_C
+from tests.host.synthetic_run import COST_US, ENDS, HEAP_FREE, OFF_LATER_S, SyntheticRun, alter, truth_C
 
 CONTRACT = {
     "schema",
@@ -188,10 +188,7 @@ def test_the_tolerance_is_two_per_cent_of_the_step() -> None:
 def test_the_verdict_stands_in_telemetry_if_its_event_was_lost(tmp_path: Path, end: str) -> None:
     run = SyntheticRun(end=end)
     path = run.record(tmp_path)
-    import sqlite3
-
-    with sqlite3.connect(path) as database:
-        database.execute("DELETE FROM events WHERE code = ?", (protocol.EVENT_END,))
+    alter(path, "DELETE FROM events WHERE code = ?", protocol.EVENT_END)
     assert Session(path).summary["result"] == end
 
 
@@ -232,10 +229,7 @@ def test_ticks_may_begin_anywhere(tmp_path: Path, first_tick: int) -> None:
 
 def test_a_second_channel_has_its_own_figures(tmp_path: Path) -> None:
     path = SyntheticRun().record(tmp_path)
-    import sqlite3
-
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE telemetry SET channel = 1 WHERE frame > 2000")
+    alter(path, "UPDATE telemetry SET channel = 1 WHERE frame > 2000")
     summary = Session(path).summary
     assert set(summary["channels"]) == {"0", "1"}
     assert summary["channels"]["0"]["target_C"] == summary["target_C"]

@@ -26,6 +26,7 @@ VALUES = {
     "thermocouples": 2,
     "tc1_role": plan.ROLE_GUARD,
     "max_duty": 65_535,
+    "min_current_uA": 5_000,
     "full_scale_voltage_mV": 80_000,
     "max_voltage_mV": 80_000,
     "max_current_uA": 1_000_000,
@@ -114,6 +115,7 @@ class ScriptedBoard:
 
     def feed(self) -> bool:
         if self.deadman_deaf:
+            self.enabled = False  # its wave has run out
             return False
         self.enabled = self.fed_now = True
         return True
@@ -133,8 +135,11 @@ class ScriptedBoard:
     def read_input(self, which: int) -> int:
         return int((self.interlock_closed, self.footswitch_pressed)[which])
 
-    def collect(self) -> None:
-        """Nothing to collect."""
+    def quiet_heap(self) -> int:
+        return 1 << 28
+
+    def free_heap(self) -> None:
+        """Collections may run again."""
 
     def watchdog_start(self, timeout_ms: int) -> None:
         self.watchdog_ms = timeout_ms

@@ -102,7 +102,15 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
         "max_voltage_mV": min(values["max_voltage_mV"], values["full_scale_voltage_mV"]),
         "test_power_mW": min(values["test_power_mW"], values["max_power_mW"]),
         "guard_needed": 0 if fitted == 1 else values["guard_needed"],
+        "drive_inverted": 0,
+        "max_duty": 65_535,
     }
+    # an impedance that can be measured: the window below what voltage and current allow, whatever they are
+    reach_mohm = values["max_voltage_mV"] * 1000 // values["min_current_uA"] * 1000
+    if values["max_impedance_mohm"] >= reach_mohm:
+        values["min_current_uA"] = min(values["min_current_uA"], max(values["max_voltage_mV"] // 10, 100))
+        values["max_impedance_mohm"] = min(values["max_impedance_mohm"], 1_000_000)
+        values["min_impedance_mohm"] = min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1)
     roles = [plan.ROLE_CONTROL, plan.ROLE_GUARD, plan.ROLE_BOUNDARY, plan.ROLE_GUARD]
     values |= {
         f"tc{place}_role": roles[place] if place < fitted else 0 for place in range(plan.THERMOCOUPLES)

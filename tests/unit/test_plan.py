@@ -52,6 +52,11 @@ BREAKERS = [
     ("max_voltage_mV", {"max_voltage_mV": 80_001}),
     ("tc0_role", {"tc3_role": plan.ROLE_BOUNDARY}),
     ("test_power_mW", {"test_power_mW": 501, "max_power_mW": 500}),
+    ("drive_inverted", {"drive_inverted": 1}),
+    ("max_impedance_mohm", {"min_current_uA": 100_000}),
+    ("max_impedance_mohm", {"max_voltage_mV": 20_000, "min_current_uA": 5_000, "max_impedance_mohm": 4_000_000}),
+    ("max_duty", {"max_duty": 16_000}),
+    ("max_duty", {"drive_law": plan.LAW_SIN2, "max_duty": 16_000}),
 ]
 
 

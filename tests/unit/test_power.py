@@ -60,7 +60,7 @@ def loop(
 @given(st.integers(0, 50_000), st.integers(5, 2_100))
 def test_duty_gives_the_voltage_that_gives_the_power(demand_mW: int, load_ohm: int) -> None:
     made = loop()
-    made.impedance_mohm = load_ohm * 1000
+    made._load_mohm = load_ohm * 1000
     fraction = made.drive(demand_mW)
     exact_cV = min(isqrt(demand_mW * load_ohm * 10), FULL_SCALE_mV // 10, 100 * load_ohm)
     exact = Fraction(exact_cV * 10 * 65_535, FULL_SCALE_mV)
@@ -74,7 +74,7 @@ def test_duty_gives_the_voltage_that_gives_the_power(demand_mW: int, load_ohm: i
 )
 def test_the_smallest_limit_governs(limits: dict[str, int], volts: float) -> None:
     made = loop(**limits)
-    made.impedance_mohm = 100_000
+    made._load_mohm = 100_000
     assert made.drive(20_000) / 65_535 * FULL_SCALE_mV / 1000 == pytest.approx(volts, rel=1e-3)
 
 

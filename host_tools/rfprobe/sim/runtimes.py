@@ -49,9 +49,17 @@ class MicroPythonRuntime:
 
     name = "micropython"
 
-    def __init__(self, nonce_seed: int, uid: str, start_us: int, first_tick: int, lock_heap: bool = False) -> None:
+    def __init__(
+        self,
+        nonce_seed: int,
+        uid: str,
+        start_us: int,
+        first_tick: int,
+        lock_heap: bool = False,
+        firmware: Path | None = None,
+    ) -> None:
         onboard = Path(__file__).parent / "onboard"
-        firmware = Path(rfprobe_core.__file__).parent.parent
+        firmware = firmware or Path(rfprobe_core.__file__).parent.parent
         self._process = subprocess.Popen(
             [
                 str(micropython_path()),

@@ -42,7 +42,9 @@ class VirtualBoard:
         self._rx_next = 0
         self._tx = bytearray(RESPONSE_SIZE)
         self._tx_count = 0
+        self._connected = False
         self._fed = False
+        self._held = False  # the feed of the tick before still holds the enable: 15.75 ms of 10
         self._duty = 0
         self._flags = 0
         self._watchdog_ms = 0
@@ -62,6 +64,8 @@ class VirtualBoard:
         self._rx[:] = stimulus[STIMULUS_HEAD : STIMULUS_HEAD + RX_MAX]
         self._tx_count = 0
         self._flags = 0
+        self._held = self._fed
+        self._fed = False
         for index in range(CHIPS):
             at = 9 + 4 * index
             self._load_chip(self._chips[index], fields[at], fields[at + 1], fields[at + 2], fields[at + 3])
@@ -74,7 +78,7 @@ class VirtualBoard:
 
     def store(self):
         """The response record of the tick that has just run."""
-        struct.pack_into(RESPONSE, self._tx, 0, 1 if self._fed else 0, self._flags, self._duty, self._tx_count)
+        struct.pack_into(RESPONSE, self._tx, 0, 1 if self._enabled() else 0, self._flags, self._duty, self._tx_count)
         return self._tx
 
     # ---- what the firmware sees -------------------------------------------------------------------------------
@@ -95,10 +99,15 @@ class VirtualBoard:
 
     def rf_connect(self):
         """Connect the dead-man to its pin; still low."""
+        self._connected = True
         self._flags |= CONNECTED
 
-    def collect(self):
-        """Nothing to collect for: the heap is no part of what is simulated."""
+    def quiet_heap(self):
+        """The heap is no part of what is simulated: as good as full."""
+        return 1 << 28
+
+    def free_heap(self):
+        """Collections may run again."""
 
     def watchdog_start(self, timeout_ms):
         self._watchdog_ms = timeout_ms
@@ -110,23 +119,31 @@ class VirtualBoard:
         self._watchdog_ms = 0
 
     def feed(self):
-        if self._inputs & DEADMAN_DEAF:
+        if not self._connected or self._inputs & DEADMAN_DEAF:
             return False
         self._fed = True
         return True
 
-    def enable_low(self):
+    def _enabled(self):
+        return self._fed or self._held
+
+    def _let_go(self):
+        self._connected = False
         self._fed = False
+        self._held = False
+
+    def enable_low(self):
+        self._let_go()
 
     def read_enable(self):
         if self._inputs & ENABLE_READS_HIGH:
             return 1
         if self._inputs & ENABLE_READS_LOW:
             return 0
-        return 1 if self._fed else 0
+        return 1 if self._enabled() else 0
 
     def safe_off(self):
-        self._fed = False
+        self._let_go()
         self._duty = 0
         self._flags |= SAFE_OFF_DONE
         return self.read_enable() == 0

@@ -11,8 +11,8 @@ RX_PER_TICK = 64
 class VirtualDevice:
     """One controller on a virtual board. `start_us` is where the microsecond counter stands at boot."""
 
-    def __init__(self, nonce_seed, uid, start_us, first_tick):
-        board = VirtualBoard(nonce_seed, uid)
+    def __init__(self, nonce_seed, uid, start_us, first_tick, make_board=VirtualBoard):
+        board = make_board(nonce_seed, uid)
         self.board = board
         self.controller = build_controller(board, first_tick)
         self.pacer = Pacer(start_us)

@@ -1,0 +1,65 @@
+"""A recording played to the firmware: SPI bytes, ADC counts, inputs and host bytes as they were, nothing simulated.
+
+One record a tick: the stimulus (exchange.py), then a u16 and as many bytes of SPI frames, each of them
+select, length, the bytes the firmware sent, the bytes the chip answered.
+"""
+
+from .board import VirtualBoard
+from .device import VirtualDevice
+from .exchange import RESPONSE_HEAD, STIMULUS_SIZE
+
+
+class RecordingBoard(VirtualBoard):
+    """Notes every SPI frame of the tick in `frames`."""
+
+    def __init__(self, nonce_seed, uid):
+        VirtualBoard.__init__(self, nonce_seed, uid)
+        self.frames = bytearray()
+
+    def spi_transfer(self, select, buffer):
+        sent = bytes(buffer)
+        VirtualBoard.spi_transfer(self, select, buffer)
+        self.frames += bytes([select, len(buffer)]) + sent + bytes(buffer)
+
+
+class ReplayBoard(VirtualBoard):
+    """Answers SPI frames from `frames`, in order; ValueError if the firmware sends anything else than it did."""
+
+    def __init__(self, nonce_seed, uid):
+        VirtualBoard.__init__(self, nonce_seed, uid)
+        self.play(b"")
+
+    def play(self, frames):
+        """The SPI frames of the tick to come."""
+        self.frames = frames
+        self._at = 0
+
+    def spi_transfer(self, select, buffer):
+        frames = self.frames
+        at = self._at
+        count = len(buffer)
+        if at + 2 + 2 * count > len(frames) or frames[at] != select or frames[at + 1] != count:
+            raise ValueError("the firmware asks the chips for something else than it did when this was recorded")
+        at += 2
+        for index in range(count):
+            if frames[at + index] != buffer[index]:
+                raise ValueError("the firmware sends other SPI bytes than it did when this was recorded")
+            buffer[index] = frames[at + count + index]
+        self._at = at + 2 * count
+
+
+def replay(recording, nonce_seed, uid, start_us, first_tick):
+    """Play a whole recording (bytes); returns everything the firmware sent."""
+    device = VirtualDevice(nonce_seed, uid, start_us, first_tick, ReplayBoard)
+    sent = bytearray()
+    at = 0
+    while at < len(recording):
+        stimulus = recording[at : at + STIMULUS_SIZE]
+        at += STIMULUS_SIZE
+        size = recording[at] | recording[at + 1] << 8
+        device.board.play(recording[at + 2 : at + 2 + size])
+        at += 2 + size
+        response = device.run(stimulus)
+        count = response[4] | response[5] << 8
+        sent += response[RESPONSE_HEAD : RESPONSE_HEAD + count]
+    return bytes(sent)

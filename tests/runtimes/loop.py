@@ -1,0 +1,93 @@
+"""A host, a plant and a device in closed loop, with everything a test may want to look at kept."""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from rfprobe.client import RunClient
+from rfprobe.plan_file import read_plan
+from rfprobe.probe_file import ProbeFile, device_values, read_probe
+from rfprobe.sim.faults import parse_fault
+from rfprobe.sim.lockstep import LockStep
+from rfprobe.sim.plant import Plant
+from rfprobe.sim.runtimes import Runtime
+from rfprobe.sim.tissue import load_tissue
+from rfprobe.wire import Frame
+from rfprobe_core import plan, protocol
+
+ROOT = Path(__file__).resolve().parents[2]
+NONCE_SEED = 4711
+UID = "sim00000001"
+TAIL_TICKS = 20
+
+
+@cache
+def probe() -> ProbeFile:
+    return read_probe(ROOT / "probes" / "bone-10mm.toml")
+
+
+def short_values(**changes: int) -> dict[str, int]:
+    """The vertebra plan with a steep ramp to 50 °C and a hold of two seconds."""
+    values = device_values(read_plan(ROOT / "plans" / "vertebra-70C.toml"), probe())
+    short = {"target_mC": 50_000, "ramp_mC_per_s": 5_000, "hold_ms": 2_000, "cooldown_ms": 500}
+    return values | short | changes
+
+
+def digest(values: dict[str, int]) -> int:
+    return plan.digest(array("i", [values[name] for name in plan.NAMES]))
+
+
+@dataclass
+class Run:
+    """What came of a run: the plant with its truth, the host's client, and every frame in order."""
+
+    plant: Plant
+    client: RunClient
+    frames: list[Frame] = field(default_factory=list[Frame])
+
+    def bytes_of(self, *left_out: int) -> bytes:
+        """All frames as sent, but for these types."""
+        return b"".join(frame.raw for frame in self.frames if frame.type not in left_out)
+
+    def events(self, code: int) -> list[Frame]:
+        return [f for f in self.frames if f.type == protocol.EVENT and f.value("code") == code]
+
+    @property
+    def rf_off_s(self) -> float:
+        """When the simulated enable pin went low for the last time."""
+        t_s, level = self.plant.enable_edges[-1]
+        assert level == 0
+        return t_s
+
+
+def run(
+    runtime: Runtime,
+    faults: Sequence[str] = (),
+    *,
+    tissue: str = "vertebra",
+    seed: int = 1,
+    start_us: int = 0,
+    most_ticks: int = 4000,
+    stop_at_s: float | None = None,
+    **changes: int,
+) -> Run:
+    """Run the short plan with `changes` on `runtime` to its verdict."""
+    schedule = [parse_fault(each, probe().roles) for each in faults]
+    plant = Plant(load_tissue(tissue), probe(), seed, schedule, start_us)
+    device = LockStep(plant, runtime)
+    client = RunClient(short_values(**changes), protocol.protocol_digest())
+    done = Run(plant, client)
+    tail = TAIL_TICKS
+    try:
+        while tail and plant.tick < most_ticks:
+            if stop_at_s is not None and plant.t_s >= stop_at_s:
+                client.request_stop()
+            for item in client.feed(device.exchange(client.poll(plant.t_s)), plant.t_s):
+                assert isinstance(item, Frame), item
+                done.frames.append(item)
+            tail -= client.over
+    finally:
+        device.close()
+    return done
