@@ -6,6 +6,7 @@ A retried id gets the ack it got the first time and changes nothing. STOP is not
 from array import array
 
 from rfprobe_core import plan, protocol
+from rfprobe_core.constant import const
 from rfprobe_core.lines import KEY_BY_HASH, LINE, STOP, VERB_BY_HASH, LineParser
 from rfprobe_core.protocol import (
     ACK_BAD_VALUE,
@@ -26,6 +27,8 @@ from rfprobe_core.protocol import (
 from rfprobe_core.sequence import ARM_TICKS
 
 LEASE_TICKS = 100
+_LEASE_TICKS = const(100)
+_TICK_MASK = const((1 << 30) - 1)
 REMEMBERED = 8
 _UNKNOWN = 255
 _NONCE_MASK = 0xFFFFF
@@ -50,7 +53,7 @@ class Commands:
         self._value2 = 0
 
     def lease_age_ticks(self, tick):
-        return (tick - self._lease_tick) & protocol.U32_MAX if self.owned else LEASE_TICKS + 1
+        return (tick - self._lease_tick) & _TICK_MASK if self.owned else _LEASE_TICKS + 1
 
     def lease_left_ms(self, tick):
         left = LEASE_TICKS - self.lease_age_ticks(tick)

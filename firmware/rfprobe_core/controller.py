@@ -5,15 +5,17 @@ Slow things (HELLO, CONFIGURE) wait for `rest`, between ticks and with RF off.
 """
 
 import sys
+from array import array
 
 from rfprobe_core import plan, protocol, safety, thermometry
 from rfprobe_core.commands import LEASE_TICKS, Commands
+from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up, wrap
 from rfprobe_core.meter import TickMeter
 from rfprobe_core.pid import TemperatureLoop
 from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
 from rfprobe_core.power import PowerLoop
-from rfprobe_core.kernels import EMITTER
+from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.protocol import CAUSE, NO_ROW, RAMP, TICK_MS, U32_MAX
 from rfprobe_core.reporter import Reporter
 from rfprobe_core.safety import BIAS, POLL_START, ROW, VALUE_START, LimitTable
@@ -38,23 +40,53 @@ RESET_NAMES = ("power_on", "watchdog", "software")
 INTERLOCK = 0
 FOOTSWITCH = 1
 
-_EVERY_TICK_ROWS = len(safety.EVERY_TICK)
-_RF_WHILE_DISABLED = ROW["rf_while_disabled"]
-_ENABLE_STUCK_HIGH = ROW["enable_stuck_high"]
-_ENABLE_STUCK_LOW = ROW["enable_stuck_low"]
-_INTERLOCK_OPEN = ROW["interlock_open"]
-_LEASE_AGE = ROW["lease_age"]
-_DEADMAN_REFUSED = ROW["deadman_refused"]
-_OVER_VOLTAGE = ROW["over_voltage"]
-_OVER_CURRENT = ROW["over_current"]
-_OVER_POWER = ROW["over_power"]
-_IMPEDANCE_LOW = ROW["impedance_low"]
-_IMPEDANCE_HIGH = ROW["impedance_high"]
-_STAGE_GAIN = ROW["stage_gain"]
-_TICK_LATE = ROW["tick_late"]
-_TICKS_MISSED = ROW["ticks_missed"]
-_HEAP_FREE = ROW["heap_free"]
-_TC0_AGE = ROW["tc0_age"]
+# Constants of other modules, as numbers in the bytecode (tests/unit/test_constants.py holds them together).
+_RAMP = const(3)
+_HOLD = const(4)
+_REPEAT = const(1)
+_CONFIG_LOST = const(5)
+_JUMP = const(7)
+_AGE_MAX = const(100_000)
+_TICK_MS = const(10)
+_BIAS = const(1 << 29)
+_HIGHEST = const((1 << 29) - 1)
+_INTERLOCK = const(0)
+_FOOTSWITCH = const(1)
+_NEAR_TARGET_MC = const(1_000)
+_ON_SETTLED_TICKS = const(10)
+_OFF_SETTLED_TICKS = const(3)
+_LATE_MAX_US = const(1_000_000)
+_DOSE_TICKS = const(50)
+_HEALTH_TICKS = const(100)
+_GUARD_LOOK_AHEAD_S = const(6)
+# Rows of the limit table, by name.
+_RF_WHILE_DISABLED = const(0)
+_ENABLE_STUCK_HIGH = const(1)
+_ENABLE_STUCK_LOW = const(2)
+_INTERLOCK_OPEN = const(3)
+_LEASE_AGE = const(4)
+_DEADMAN_REFUSED = const(5)
+_OVER_VOLTAGE = const(6)
+_OVER_CURRENT = const(7)
+_OVER_POWER = const(8)
+_IMPEDANCE_LOW = const(9)
+_IMPEDANCE_HIGH = const(10)
+_STAGE_GAIN = const(11)
+_TICK_LATE = const(12)
+_TICKS_MISSED = const(13)
+_HEAP_FREE = const(14)
+_TC0_AGE = const(15)
+_EVERY_TICK_ROWS = const(19)
+# Rows within a thermocouple's two groups.
+_STATUS = const(0)
+_NOT_BELIEVED = const(1)
+_COLD_JUNCTION_ROW = const(2)
+_OVER = const(0)
+_UNDER = const(1)
+_GUARD = const(2)
+_LOOK_AHEAD = const(3)
+_GUARD_DOSE = const(4)
+_VALUE_ROWS = const(5)
 _GRAVEST = CAUSE["rf_while_disabled"]
 
 
@@ -88,6 +120,8 @@ class Controller:
         self.heap_free_bytes = safety.HIGHEST  # not measured
         self._elapsed = 1
         self._late_us = 0
+        self._fresh_ticks = array("i", [-1] * THERMOCOUPLES)
+        self._footswitch_used = False
         self._polled = -1  # the place whose chip was polled in this tick
         self._believed = False
         self._config_place = 0
@@ -123,8 +157,9 @@ class Controller:
 
     def _sense(self):
         """Read what is due: RF voltage and current, at most one thermocouple chip, the inputs' ages."""
-        self.sense.read()
-        self.power.measure(self.sense.voltage_mV, self.sense.current_uA, self._elapsed, self._max_energy_mJ)
+        sense = self.sense
+        sense.read()
+        self.power.measure(sense.voltage_mV, sense.current_uA, self._elapsed, self._max_energy_mJ)
         self._polled = -1
         self._believed = False
         phase = self.tick_count % self._poll_ticks
@@ -140,14 +175,16 @@ class Controller:
         chip = self.chips[place]
         thermocouple = self.thermocouples[place]
         status = thermocouple.status
-        if status != thermometry.CONFIG_LOST:
-            status = thermocouple.take(chip.poll(), chip.temperature_mC, self._poll_ticks * TICK_MS, self.tick_count)
-            if status == thermometry.JUMP:
+        if status != _CONFIG_LOST:
+            period_ms = self._poll_ticks * _TICK_MS
+            status = thermocouple.take(chip.poll(), chip.temperature_mC, period_ms, self.tick_count)
+            if status == _JUMP:
                 chip.question()
         self._polled = place
-        self._believed = status <= REPEAT
-        if status == thermometry.JUMP and self.sequence.at_rest():
+        self._believed = status <= _REPEAT
+        if status == _JUMP and self.sequence.at_rest():
             thermocouple.restart()  # somebody has moved the probe: begin anew from where it is
+        self._fresh_ticks[place] = thermocouple.fresh_tick
 
     def _check_config(self, place):
         """A chip that has lost its configuration may still send plausible words: it is not believed again."""
@@ -158,52 +195,59 @@ class Controller:
     def _judge(self):
         """Fill in the limit table and judge what is due; the first row that trips stands until it is acted on."""
         state = self.sequence.state
-        self._fill_every_tick()
+        self._fill_every_tick(state == _RAMP or state == _HOLD)
         tripped = self.limits.judge(0, _EVERY_TICK_ROWS, state)
         if tripped < 0 and self._polled >= 0:
             tripped = self._judge_thermocouple(self._polled, state)
         self._tripped = tripped
 
-    def _fill_every_tick(self):
+    def _fill_every_tick(self, energised):
         """Each value is within ±2^29 where it comes from, or is limited here."""
         table = self.limits.table
-        power = self.power
         tick = self.tick_count
         on = self.stage.enabled
-        high = self.stage.enable_reads_high()
-        self._off_ticks = 0 if on else min(self._off_ticks + 1, OFF_SETTLED_TICKS)
-        leak = self.sense.permille() if self._off_ticks >= OFF_SETTLED_TICKS else 0
-        settled = self.sequence.rf_on_ticks >= ON_SETTLED_TICKS
+        high = self.board.read_enable()
         lease_age = self.commands.lease_age_ticks(tick)
-        table[_RF_WHILE_DISABLED] = BIAS + leak
-        table[_ENABLE_STUCK_HIGH] = BIAS + (1 if high and not on else 0)
-        table[_ENABLE_STUCK_LOW] = BIAS + (1 if on and not high else 0)
-        table[_INTERLOCK_OPEN] = BIAS + (0 if self.board.read_input(INTERLOCK) else 1)
-        table[_LEASE_AGE] = BIAS + (lease_age if lease_age < AGE_MAX else AGE_MAX) * TICK_MS
-        table[_DEADMAN_REFUSED] = BIAS + self.stage.feeds_refused
-        table[_OVER_VOLTAGE] = BIAS + power.voltage_mV
-        table[_OVER_CURRENT] = BIAS + power.current_uA
-        table[_OVER_POWER] = BIAS + power.power_mW
-        table[_IMPEDANCE_LOW] = BIAS + (self._impedance_low_mohm() if settled else safety.HIGHEST)
-        table[_IMPEDANCE_HIGH] = BIAS + (power.impedance_mohm if settled else 0)
-        table[_STAGE_GAIN] = BIAS + power.gain
-        table[_TICK_LATE] = BIAS + (self._late_us if self._late_us < LATE_MAX_US else LATE_MAX_US)
-        table[_TICKS_MISSED] = BIAS + self._count_missed()
-        table[_HEAP_FREE] = BIAS + self.heap_free_bytes
-        for place in range(self._fitted):
-            table[_TC0_AGE + place] = BIAS + self.thermocouples[place].age_ticks(tick) * TICK_MS
+        table[_ENABLE_STUCK_HIGH] = _BIAS + 1 if high and not on else _BIAS
+        table[_INTERLOCK_OPEN] = _BIAS if self.board.read_input(_INTERLOCK) else _BIAS + 1
+        table[_LEASE_AGE] = _BIAS + (lease_age if lease_age < _AGE_MAX else _AGE_MAX) * _TICK_MS
+        write_ages(table, _TC0_AGE, self._fresh_ticks, self._fitted, tick, _AGE_MAX)
+        if self._elapsed > 1 or self._missed:
+            self._count_missed()
+        if on:
+            self._off_ticks = 0
+        elif self._off_ticks < _OFF_SETTLED_TICKS:
+            self._off_ticks += 1
+        if energised:
+            self._fill_with_rf_on(table, on, high)
+        else:
+            leak = self.sense.permille() if self._off_ticks >= _OFF_SETTLED_TICKS else 0
+            table[_RF_WHILE_DISABLED] = _BIAS + leak
 
-    def _impedance_low_mohm(self):
-        """Only a measured impedance can be too low; the bound used for want of current cannot."""
-        return self.power.impedance_mohm if self.power.impedance_known else safety.HIGHEST
+    def _fill_with_rf_on(self, table, on, high):
+        """The rows that apply in RAMP and HOLD alone."""
+        power = self.power
+        late_us = self._late_us
+        table[_ENABLE_STUCK_LOW] = _BIAS + 1 if on and not high else _BIAS
+        table[_DEADMAN_REFUSED] = _BIAS + self.stage.feeds_refused
+        table[_OVER_VOLTAGE] = _BIAS + power.voltage_mV
+        table[_OVER_CURRENT] = _BIAS + power.current_uA
+        table[_OVER_POWER] = _BIAS + power.power_mW
+        impedance = power.impedance_mohm
+        settled = self.sequence.rf_on_ticks >= _ON_SETTLED_TICKS
+        # only a measured impedance can be too low; the bound used for want of current cannot
+        table[_IMPEDANCE_LOW] = _BIAS + (impedance if settled and power.impedance_known else _HIGHEST)
+        table[_IMPEDANCE_HIGH] = _BIAS + impedance if settled else _BIAS
+        table[_STAGE_GAIN] = _BIAS + power.gain
+        table[_TICK_LATE] = _BIAS + (late_us if late_us < _LATE_MAX_US else _LATE_MAX_US)
+        table[_TICKS_MISSED] = _BIAS + self._missed
 
     def _count_missed(self):
         """Missed ticks, forgotten at one a second: now and then is bad luck, often is a fault."""
         if self._elapsed > 1:
             self._missed = min(self._missed + self._elapsed - 1, 1000)
-        elif self._missed and self.tick_count % 100 == 0:
+        elif self.tick_count % 100 == 0:
             self._missed -= 1
-        return self._missed
 
     def _judge_thermocouple(self, place, state):
         limits = self.limits
@@ -211,23 +255,23 @@ class Controller:
         thermocouple = self.thermocouples[place]
         row = POLL_START[place]
         status = thermocouple.status
-        doubted = status >= thermometry.JUMP
-        table[row + safety.STATUS] = BIAS + (0 if doubted else status)
-        table[row + safety.NOT_BELIEVED] = BIAS + (1 if doubted else 0)
-        table[row + safety.COLD_JUNCTION_ROW] = BIAS + self.chips[place].cold_junction_mC
+        doubted = status >= _JUMP
+        table[row + _STATUS] = _BIAS if doubted else _BIAS + status
+        table[row + _NOT_BELIEVED] = _BIAS + 1 if doubted else _BIAS
+        table[row + _COLD_JUNCTION_ROW] = _BIAS + self.chips[place].cold_junction_mC
         tripped = limits.judge(row, VALUE_START[place], state)
         if tripped >= 0 or not self._believed:
             return tripped
         row = VALUE_START[place]
-        temperature = thermocouple.temperature_mC
+        temperature = _BIAS + thermocouple.temperature_mC
         # after the jump filter |slope| < 2^24: six seconds of it stay within 2^27
-        ahead = temperature + safety.GUARD_LOOK_AHEAD_S * thermocouple.long_slope_mC_per_s
-        table[row + safety.OVER] = BIAS + temperature
-        table[row + safety.UNDER] = BIAS + temperature
-        table[row + safety.GUARD] = BIAS + temperature
-        table[row + safety.LOOK_AHEAD] = BIAS + ahead
-        table[row + safety.GUARD_DOSE] = BIAS + thermocouple.dose.total_ms
-        return limits.judge(row, row + len(safety.VALUE), state)
+        ahead = _GUARD_LOOK_AHEAD_S * thermocouple.long_slope_mC_per_s
+        table[row + _OVER] = temperature
+        table[row + _UNDER] = temperature
+        table[row + _GUARD] = temperature
+        table[row + _LOOK_AHEAD] = temperature + ahead
+        table[row + _GUARD_DOSE] = _BIAS + thermocouple.dose.total_ms
+        return limits.judge(row, row + _VALUE_ROWS, state)
 
     def _decide(self):
         """What ends, what begins, how much power is wanted."""
@@ -236,59 +280,60 @@ class Controller:
             self._trip(self._tripped)
         elif self._stop_asked:
             self._end_by_operator(CAUSE["operator_stop"])
-        elif self._footswitch_released():
+        elif self._footswitch_used and self._footswitch_released():
             self._end_by_operator(CAUSE["footswitch_released"])
         self._stop_asked = False
-        was_armed = sequence.state == protocol.ARMED
-        ended = sequence.advance(self._elapsed, self.power.energy_mJ, self._near_target())
-        if was_armed and sequence.state == protocol.IDLE:
-            self._power_down()  # an ARM that was not used gives the pins back
+        before = sequence.state
+        # whether the tissue, not only the set-point, is where it shall be: only such time counts as held
+        near_target = abs(self._control.corrected_mC - self._target_mC) <= _NEAR_TARGET_MC
+        ended = sequence.advance(self._elapsed, self.power.energy_mJ, near_target)
         if ended:
             completed = ended == CAUSE["hold_complete"]
             self._finish(protocol.RESULT_COMPLETED if completed else protocol.RESULT_LIMITED, ended)
-        if sequence.energised():
-            self._run_loops()
-        else:
-            self.demand_mW = 0
+        state = sequence.state
+        if state == _RAMP or state == _HOLD:
+            self._run_loops(sequence, near_target)
+            return
+        self.demand_mW = 0
+        if before == protocol.ARMED and state == protocol.IDLE:
+            self._power_down()  # an ARM that was not used gives the pins back
 
-    def _run_loops(self):
+    def _run_loops(self, sequence, near_target):
         """Set-point and temperature loop; the probe check comes first, at the test power."""
-        sequence = self.sequence
+        elapsed = self._elapsed
         control = self._control
-        self._since_control_ticks += self._elapsed
+        ramp = self.ramp
+        self._since_control_ticks += elapsed
         if sequence.probe_check_ticks > 0:
             self.demand_mW = self.values[INDEX["test_power_mW"]]
-            self.ramp.begin(control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
+            ramp.begin(control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
             self.power.take_achieved_mW()
             self._since_control_ticks = 0
             return
-        self.ramp.advance(self._elapsed)
+        ramp.advance(elapsed)
         if self._polled == self._control_place and self._believed:
             self.demand_mW = self.loop.update(
-                self.ramp.value_mC,
-                self.ramp.rate_mC_per_s,
+                ramp.value_mC,
+                ramp.rate_mC_per_s,
                 control.corrected_mC,
                 min(self._since_control_ticks, 25),
                 self._ceiling_mW,
                 self.power.take_achieved_mW(),
             )
             self._since_control_ticks = 0
-        if sequence.state == RAMP and self.ramp.at_target() and self._near_target():
+        if near_target and sequence.state == _RAMP and ramp.at_target():
             sequence.hold()
-
-    def _near_target(self):
-        """Whether the tissue, not only the set-point, is where it shall be: only such time counts as held."""
-        return abs(self._control.corrected_mC - self._target_mC) <= NEAR_TARGET_MC
 
     def _act(self):
         """Put it on the pins. Anything but an energised state is off."""
-        if not self.sequence.energised():
-            if self.stage.enabled or self.stage.duty:
-                self._power_down()
-            return
-        self.stage.drive(self.power.drive(self.demand_mW))
-        self.stage.feed()
-        self.board.watchdog_feed()
+        stage = self.stage
+        state = self.sequence.state
+        if state == _RAMP or state == _HOLD:
+            stage.drive(self.power.drive(self.demand_mW))
+            stage.feed()
+            self.board.watchdog_feed()
+        elif stage.enabled or stage.duty:
+            self._power_down()
 
     def _report(self):
         """At most one frame of each kind a tick; the link takes one if it is ready."""
@@ -299,9 +344,9 @@ class Controller:
             sequence.changed = False
             self._event(protocol.EVENT_STATE, sequence.cause, NO_ROW, sequence.state, sequence.previous, tick)
         # the rare ones first: telemetry may come in every tick
-        if tick % DOSE_TICKS == 1:
+        if tick % _DOSE_TICKS == 1:
             reporter.dose(self)
-        elif tick % HEALTH_TICKS == 2:
+        elif tick % _HEALTH_TICKS == 2:
             reporter.health(self)
             self.meter.begin_period()
         elif tick % self._telemetry_ticks == 0:
@@ -353,10 +398,10 @@ class Controller:
             self._finish(protocol.RESULT_STOPPED, cause)
 
     def _footswitch_released(self):
-        if not self.sequence.energised() or not self.values[INDEX["footswitch_used"]]:
+        if not self.sequence.energised():
             self._footswitch_up_ticks = 0
             return False
-        pressed = self.board.read_input(FOOTSWITCH)
+        pressed = self.board.read_input(_FOOTSWITCH)
         self._footswitch_up_ticks = 0 if pressed else self._footswitch_up_ticks + 1
         return self._footswitch_up_ticks >= 2
 
@@ -417,6 +462,7 @@ class Controller:
         for place in range(self._fitted):
             thermocouple = self.thermocouples[place]
             thermocouple.restart()
+            self._fresh_ticks[place] = thermocouple.fresh_tick
             thermocouple.status = self.chips[place].configure(self.values[type_index + place], mains_hz)
         self._poll_ticks = self.chips[0].poll_ticks
         self.digest = plan.digest(self.values)
@@ -544,6 +590,7 @@ class Controller:
         self._config_place = 0
         self._target_mC = value("target_mC")
         self._max_energy_mJ = value("max_energy_mJ")
+        self._footswitch_used = value("footswitch_used") == 1
         self._telemetry_ticks = value("telemetry_ticks")
         self._ceiling_mW = min(value("max_power_mW"), value("stage_power_mW"))
         self.sense.configure(

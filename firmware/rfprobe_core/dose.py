@@ -6,12 +6,15 @@ millisecond is carried in 1/2^20 ms: at 39 °C a 100 ms step is worth only 0.39 
 
 from array import array
 
+from rfprobe_core.constant import const
+
+_DOSE_MAX_MS = const((1 << 29) - 1)
 DOSE_MAX_MS = (1 << 29) - 1  # 8 947 min, far above any limit: the sum saturates here, one step never passes 2^30
-_BREAK_MC = 43_000
-_FLOOR_MC = 39_000
-_ONE = 1024
-_STEP_MC = 1_000
-_STEPS = 32
+_BREAK_MC = const(43_000)
+_FLOOR_MC = const(39_000)
+_ONE = const(1024)
+_STEP_MC = const(1_000)
+_STEPS = const(32)
 
 # 1024 · 2^(i/32), i = 0…32: the fraction of a degree, interpolated linearly (error < 0.01 %).
 _POWER_OF_TWO = array("H", [int(_ONE * 2 ** (i / _STEPS) + 0.5) for i in range(_STEPS + 1)])
@@ -56,6 +59,8 @@ class Dose:
 
     def add(self, temperature_mC, dt_ms):
         """One sample further: `temperature_mC` held for `dt_ms` (0…255)."""
+        if temperature_mC < _FLOOR_MC:
+            return
         rate = dose_rate(temperature_mC)
         if temperature_mC < _BREAK_MC:
             whole_ms = 0
@@ -65,4 +70,4 @@ class Dose:
             carry = self._fraction + ((rate & 1023) * dt_ms << 10)  # < 2^20 + 2^28
         total = self.total_ms + whole_ms + (carry >> 20)  # < 2^29 + 2^26
         self._fraction = carry & 0xFFFFF
-        self.total_ms = total if total < DOSE_MAX_MS else DOSE_MAX_MS
+        self.total_ms = total if total < _DOSE_MAX_MS else _DOSE_MAX_MS

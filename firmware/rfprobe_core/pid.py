@@ -5,9 +5,12 @@ Position form: feed-forward for the ramp, proportional and integral on the error
 slope). The integral follows the power that was really delivered whenever a limit held it back.
 """
 
-_ERROR_LIMIT_MC = 20_000
-_INTEGRAL_ERROR_LIMIT_MC = 10_000
+from rfprobe_core.constant import const
+
+_ERROR_LIMIT_MC = const(20_000)
+_INTEGRAL_ERROR_LIMIT_MC = const(10_000)
 DEMAND_MAX_MW = 50_000
+_DEMAND_MAX_UW = const(50_000_000)
 
 
 class TemperatureLoop:
@@ -38,19 +41,33 @@ class TemperatureLoop:
         `ceiling_mW` (0…50 000) is the most that may be asked for now; `achieved_mW` the mean power measured
         over the interval that has just ended.
         """
-        error = min(max(setpoint_mC - corrected_mC, -_ERROR_LIMIT_MC), _ERROR_LIMIT_MC)
+        error = setpoint_mC - corrected_mC
+        if error > _ERROR_LIMIT_MC:
+            error = _ERROR_LIMIT_MC
+        elif error < -_ERROR_LIMIT_MC:
+            error = -_ERROR_LIMIT_MC
         self._follow_achieved(achieved_mW)
         # ki · error ≤ 4e3 · 1e4 = 4e7 µW/s, · 25 ticks = 1e9 < 2^30
-        limited = min(max(error, -_INTEGRAL_ERROR_LIMIT_MC), _INTEGRAL_ERROR_LIMIT_MC)
-        integral = self._integral_uW + self.ki_mW_per_C_s * limited * ticks // 100
-        integral = min(max(integral, -DEMAND_MAX_MW * 1000), DEMAND_MAX_MW * 1000)  # ± 5e7
+        limited = error
+        if limited > _INTEGRAL_ERROR_LIMIT_MC:
+            limited = _INTEGRAL_ERROR_LIMIT_MC
+        elif limited < -_INTEGRAL_ERROR_LIMIT_MC:
+            limited = -_INTEGRAL_ERROR_LIMIT_MC
+        before = self._integral_uW
+        integral = before + self.ki_mW_per_C_s * limited * ticks // 100
+        if integral > _DEMAND_MAX_UW:
+            integral = _DEMAND_MAX_UW
+        elif integral < -_DEMAND_MAX_UW:
+            integral = -_DEMAND_MAX_UW
         proportional = self.kp_mW_per_C * error // 1000  # 2e4 · 2e4 = 4e8
         feedforward = self.feedforward_mW_s_per_C * rate_mC_per_s // 1000  # 2e4 · 5e3 = 1e8
         wanted = proportional + feedforward + integral // 1000
-        demand = min(max(wanted, 0), ceiling_mW)
+        demand = wanted if wanted > 0 else 0
+        if demand > ceiling_mW:
+            demand = ceiling_mW
         self.saturated = wanted > ceiling_mW
         # beyond a limit the integral may only move back towards it
-        if demand == wanted or (wanted > demand) == (integral < self._integral_uW):
+        if demand == wanted or (wanted > demand) == (integral < before):
             self._integral_uW = integral
         self.demand_mW = demand
         return demand

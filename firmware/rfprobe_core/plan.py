@@ -136,8 +136,9 @@ def measurable_ohm(values):
 def reachable_mV(values):
     """The voltage that the stage gives at max_duty; a bridge by sin² is full at half duty."""
     full_duty = 2_048 if values[INDEX["drive_law"]] == LAW_SIN2 else 4_096
-    duty = min(values[INDEX["max_duty"]] + 1 >> 4, full_duty)
-    return values[INDEX["full_scale_voltage_mV"]] // 4 * duty // full_duty * 4  # 8e4 · 4096 < 2^29
+    duty = values[INDEX["max_duty"]] + 1 >> 4
+    full_scale_mV = values[INDEX["full_scale_voltage_mV"]]
+    return full_scale_mV if duty >= full_duty else full_scale_mV // 4 * duty // full_duty * 4  # 8e4 · 4096 < 2^29
 
 
 def contradiction(values):

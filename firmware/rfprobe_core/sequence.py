@@ -1,6 +1,7 @@
 """The state machine: what state a run is in, how long it has left, and how it ended."""
 
 from rfprobe_core import protocol
+from rfprobe_core.constant import const
 from rfprobe_core.protocol import (
     ARMED,
     CAUSE,
@@ -21,6 +22,8 @@ from rfprobe_core.protocol import (
     TICK_MS,
 )
 
+_RAMP = const(3)
+_HOLD = const(4)
 SELF_TEST_TICKS = 20
 ARM_TICKS = 3_000  # an ARM that is not used expires after 30 s
 PROBE_CHECK_TICKS = 50  # at test power, before the set-point moves
@@ -102,7 +105,7 @@ class Sequence:
     def advance(self, ticks, energy_mJ, near_target=True):
         """`ticks` further; returns the cause of an end that is due now, or 0. Hold counts only `near_target`."""
         state = self.state
-        if state == RAMP or state == HOLD:
+        if state == _RAMP or state == _HOLD:
             return self._advance_energised(ticks, energy_mJ, near_target)
         if self.left_ticks > ticks:
             self.left_ticks -= ticks
@@ -115,15 +118,18 @@ class Sequence:
         return 0
 
     def _advance_energised(self, ticks, energy_mJ, near_target):
-        self.rf_on_ticks += ticks
+        rf_on_ticks = self.rf_on_ticks + ticks
+        self.rf_on_ticks = rf_on_ticks
         if self.probe_check_ticks > 0:
             self.probe_check_ticks -= min(ticks, self.probe_check_ticks)
         if energy_mJ >= self._max_energy_mJ:
             return CAUSE["energy_ceiling"]
-        if self.state == HOLD and near_target:
-            self.left_ticks -= min(ticks, self.left_ticks)
-            if self.left_ticks == 0:
+        if self.state == _HOLD and near_target:
+            left = self.left_ticks
+            left = left - ticks if left > ticks else 0
+            self.left_ticks = left
+            if left == 0:
                 return CAUSE["hold_complete"]
-        if self.rf_on_ticks >= self._max_rf_on_ticks:
+        if rf_on_ticks >= self._max_rf_on_ticks:
             return CAUSE["rf_on_time_ceiling"]
         return 0

@@ -21,15 +21,20 @@ class SetpointRamp:
 
     def advance(self, ticks):
         """Move on by `ticks` (1…100) of 10 ms; 10 µ°C a tick for each m°C/s."""
-        left_uC = self._target_uC - self._now_uC
-        step_uC = self._rate_mC_per_s * 10 * ticks  # ≤ 5e3 · 10 · 100
+        now_uC = self._now_uC
+        left_uC = self._target_uC - now_uC
+        rate = self._rate_mC_per_s
+        step_uC = rate * 10 * ticks  # ≤ 5e3 · 10 · 100
         if step_uC >= left_uC:
+            if left_uC == 0:
+                self.rate_mC_per_s = 0
+                return
             step_uC = left_uC
-            self.rate_mC_per_s = 0
-        else:
-            self.rate_mC_per_s = self._rate_mC_per_s
-        self._now_uC += step_uC
-        self.value_mC = self._now_uC // 1000
+            rate = 0
+        self.rate_mC_per_s = rate
+        now_uC += step_uC
+        self._now_uC = now_uC
+        self.value_mC = now_uC // 1000
 
     def at_target(self):
         return self._now_uC == self._target_uC

@@ -2,6 +2,7 @@
 
 from array import array
 
+from rfprobe_core.constant import const
 from rfprobe_core.dose import Dose
 
 # Status of one poll, told by the driver. 0 and 1 carry a value; the rest name why there is none.
@@ -19,8 +20,14 @@ LOWEST_MC = -100_000
 HIGHEST_MC = 300_000
 AGE_MAX = 100_000  # ticks
 TICK_MASK = (1 << 30) - 1
-_JUMP_MC = 5_000
-_CENTRE_MC = 100_000  # LOWEST and HIGHEST are ±200 °C around it
+_LOWEST_MC = const(-100_000)
+_HIGHEST_MC = const(300_000)
+_AGE_MAX = const(100_000)
+_TICK_MASK = const((1 << 30) - 1)
+_FRESH = const(0)
+_REPEAT = const(1)
+_JUMP_MC = const(5_000)
+_CENTRE_MC = const(100_000)  # LOWEST and HIGHEST are ±200 °C around it
 
 
 class SlopeWindow:
@@ -46,12 +53,16 @@ class SlopeWindow:
     def push(self, value_mC):
         # |centred| ≤ 2e5, so |weighted| ≤ 2e5 · Σ|2i−n+1| ≤ 2e5 · 112 < 2^25 for 15 points
         points = self._points
+        ring = self._ring
+        at = self._next
+        total = self._sum
         centred = value_mC - _CENTRE_MC
-        oldest = self._ring[self._next]
-        self._weighted += (points + 1) * oldest - 2 * self._sum + (points - 1) * centred
-        self._sum += centred - oldest
-        self._ring[self._next] = centred
-        self._next = self._next + 1 if self._next + 1 < points else 0
+        oldest = ring[at]
+        ring[at] = centred
+        self._weighted += (points + 1) * oldest - 2 * total + (points - 1) * centred
+        self._sum = total + centred - oldest
+        at += 1
+        self._next = at if at < points else 0
 
     def slope_mC_per_s(self, period_ms):
         """m°C per second, for samples `period_ms` apart (10…250)."""
@@ -69,7 +80,7 @@ class Thermocouple:
         self.temperature_mC = 0
         self.status = BUS
         self.valid = False  # has there been a value since `restart`
-        self._fresh_tick = 0
+        self.fresh_tick = -1  # of the last sample that was believed and proved a new conversion; −1: none
         self.slope_mC_per_s = 0
         self.peak_mC = 0
         self.dose = Dose()
@@ -82,6 +93,7 @@ class Thermocouple:
         """Forget everything: after CONFIGURE the chip may be another one."""
         self.status = BUS
         self.valid = False
+        self.fresh_tick = -1
         self.slope_mC_per_s = 0
         self.long_slope_mC_per_s = 0
         self.begin_run()
@@ -92,12 +104,15 @@ class Thermocouple:
 
     def age_ticks(self, tick):
         """Ticks since the last sample that was believed and proved a new conversion; AGE_MAX if there was none."""
-        age = (tick - self._fresh_tick) & TICK_MASK
-        return age if self.valid and age < AGE_MAX else AGE_MAX
+        fresh = self.fresh_tick
+        if fresh < 0:
+            return _AGE_MAX
+        age = (tick - fresh) & _TICK_MASK
+        return age if age < _AGE_MAX else _AGE_MAX
 
     def take(self, status, measured_mC, period_ms, tick):
         """One poll of the chip in this `tick`, `period_ms` (10…250) after the one before; returns the status as judged."""
-        if status <= REPEAT:
+        if status <= _REPEAT:
             status = self._believe(status, measured_mC + self.offset_mC, period_ms, tick)
         self.status = status
         if self.valid:
@@ -105,12 +120,15 @@ class Thermocouple:
         return status
 
     def _believe(self, status, value_mC, period_ms, tick):
-        value_mC = min(max(value_mC, LOWEST_MC), HIGHEST_MC)
+        if value_mC < _LOWEST_MC:
+            value_mC = _LOWEST_MC
+        elif value_mC > _HIGHEST_MC:
+            value_mC = _HIGHEST_MC
         if not self.valid:
             self._short.reset(value_mC)
             self._long.reset(value_mC)
             self.valid = True
-            self._fresh_tick = tick
+            self.fresh_tick = tick
             self.peak_mC = value_mC
         elif abs(value_mC - self.temperature_mC) > _JUMP_MC:
             return JUMP
@@ -119,11 +137,15 @@ class Thermocouple:
             self.peak_mC = value_mC
         self._short.push(value_mC)
         self._long.push(value_mC)
-        self.slope_mC_per_s = self._short.slope_mC_per_s(period_ms)
+        slope = self._short.slope_mC_per_s(period_ms)
+        self.slope_mC_per_s = slope
         self.long_slope_mC_per_s = self._long.slope_mC_per_s(period_ms)
         # the sensor lags by lag_ms: |slope| < 2^29 / 10, limited so that the product stays small
-        slope = min(max(self.slope_mC_per_s, -40_000), 40_000)
+        if slope < -40_000:
+            slope = -40_000
+        elif slope > 40_000:
+            slope = 40_000
         self.corrected_mC = value_mC + slope * self.lag_ms // 1000  # 4e4 · 5e3 < 2^28
-        if status == FRESH:
-            self._fresh_tick = tick
+        if status == _FRESH:
+            self.fresh_tick = tick
         return status

@@ -10,10 +10,12 @@ of waiting 1.6 s for the test.
 """
 
 from rfprobe_core import thermometry
+from rfprobe_core.constant import const
+from rfprobe_core.kernels import same_bytes
 
 _WRITE = 0x80
-_CR0 = 0x00
-_CJTH = 0x0A
+_CR0 = const(0x00)
+_CJTH = const(0x0A)
 _CR0_AUTO = 0x80
 _CR0_ONE_SHOT = 0x40
 _CR0_OPEN_TEST = 0x10  # OCFAULT 01: open-circuit test every 16 conversions, source resistance < 5 kΩ
@@ -40,8 +42,10 @@ POLL_TICKS_50_HZ = 12
 _CONFIGURED_POLLS = 3  # CONFIGURE asks at any moment of the poll period
 _QUESTION_POLLS = 2  # after two polls (200 or 240 ms) a one-shot conversion with its test has ended
 
-_CONFIG_BYTES = 10  # registers 0x00 … 0x09
-_READ_BYTES = 6  # registers 0x0A … 0x0F
+_CONFIG_BYTES = const(10)  # registers 0x00 … 0x09
+_READ_BYTES = const(6)  # registers 0x0A … 0x0F
+_FRESH = const(0)
+_REPEAT = const(1)
 
 
 class Max31856:
@@ -113,14 +117,11 @@ class Max31856:
         While a question is under way CR0 is another, and is not looked at.
         """
         check = self._check
-        check[0] = _CR0
-        for index in range(1, _CONFIG_BYTES + 1):
-            check[index] = 0
+        check[0] = _CR0  # what else is sent in a read does not matter
         self._board.spi_transfer(self._select, check)
-        for index in range(2 if self._question_polls else 1, _CONFIG_BYTES + 1):
-            if check[index] != self._config[index]:
-                return thermometry.BUS if _is_dead(check, _CONFIG_BYTES) else thermometry.CONFIG_LOST
-        return 0
+        if same_bytes(check, self._config, 2 if self._question_polls else 1, _CONFIG_BYTES + 1):
+            return 0
+        return thermometry.BUS if _is_dead(check, _CONFIG_BYTES) else thermometry.CONFIG_LOST
 
     def poll(self):
         """Read temperature, cold junction and fault register; returns a thermometry status.
@@ -139,18 +140,17 @@ class Max31856:
 
     def _read_out(self):
         read = self._read
-        read[0] = _CJTH
-        for index in range(1, _READ_BYTES + 1):
-            read[index] = 0
+        read[0] = _CJTH  # what else is sent in a read does not matter
         self._board.spi_transfer(self._select, read)
-        if _is_dead(read, _READ_BYTES):
+        first = read[1]
+        if (first == 0 or first == 0xFF) and _is_dead(read, _READ_BYTES):
             return thermometry.BUS
-        status = _fault(read[6])
+        status = _fault(read[6]) if read[6] else 0
         if status:
             return status
         # 19 bits, sign in bit 18; the five bits below carry nothing
         code = read[3] << 11 | read[4] << 3 | read[5] >> 5
-        junction = read[1] << 6 | read[2] >> 2
+        junction = first << 6 | read[2] >> 2
         fresh = code != self._raw or junction != self._raw_low
         self._raw = code
         self._raw_low = junction
@@ -160,7 +160,7 @@ class Max31856:
             junction -= 0x4000
         self.temperature_mC = code * 125 >> 4  # 1000/128; |code| ≤ 2^18
         self.cold_junction_mC = junction * 125 >> 3  # 1000/64
-        return thermometry.FRESH if fresh else thermometry.REPEAT
+        return _FRESH if fresh else _REPEAT
 
 
 def _is_dead(answer, count):

@@ -2,10 +2,12 @@
 
 from array import array
 
-from rfprobe_core.plan import LAW_SIN2
+from rfprobe_core.constant import const
 
 FULL = 65_535
-_STEPS = 64
+_FULL = const(65_535)
+_LAW_SIN2 = const(2)
+_STEPS = const(64)
 
 # duty/65535 for a voltage fraction i/64 where V ∝ sin(π·duty): asin(i/64)/π. A bridge keyed directly by the drive
 # has this law (the fundamental of a pulse of that width), so its power goes with sin² and is full at half duty.
@@ -40,10 +42,12 @@ class RfStage:
 
     def drive(self, fraction):
         """Set the drive for a voltage of `fraction`/65535 of full scale."""
-        duty = _sin_duty(fraction) if self._law == LAW_SIN2 else fraction
-        duty = duty if duty < self._max_duty else self._max_duty
+        duty = _sin_duty(fraction) if self._law == _LAW_SIN2 else fraction
+        most = self._max_duty
+        if duty > most:
+            duty = most
         self.duty = duty
-        self._board.set_duty(FULL - duty if self._inverted else duty)
+        self._board.set_duty(_FULL - duty if self._inverted else duty)
 
     def feed(self):
         """Keep the enable alive for one more tick; False if the dead-man did not take it."""
@@ -74,8 +78,8 @@ class RfStage:
 
 def _sin_duty(fraction):
     scaled = fraction * _STEPS  # ≤ 65 535 · 64 < 2^22
-    index = scaled // FULL
+    index = scaled // _FULL
     if index >= _STEPS:
         return _ASIN[_STEPS]
     low = _ASIN[index]
-    return low + (_ASIN[index + 1] - low) * (scaled - index * FULL) // FULL
+    return low + (_ASIN[index + 1] - low) * (scaled - index * _FULL) // _FULL

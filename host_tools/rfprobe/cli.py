@@ -108,9 +108,7 @@ def _bug_report(error: Exception) -> str:
             (folder / name).write_text(text, encoding="utf-8")
         except OSError:
             continue
-        return (
-            f"rfprobe: this is a bug ({type(error).__name__}: {error}). The traceback is in {folder / name}"
-        )
+        return f"rfprobe: this is a bug ({type(error).__name__}: {error}). The traceback is in {folder / name}"
     return f"rfprobe: this is a bug, and its traceback could not be saved:\n{text}"
 
 

@@ -614,9 +614,7 @@ def _misfit(hello: Mapping[str, str], expect_protocol: str) -> str:
     if schema != str(protocol.SCHEMA):
         return f"the device speaks schema {schema}, this host {protocol.SCHEMA}: it may be watched, not armed"
     if digest != expect_protocol:
-        return (
-            f"the device speaks protocol {digest}, this host {expect_protocol}: it may be watched, not armed"
-        )
+        return f"the device speaks protocol {digest}, this host {expect_protocol}: it may be watched, not armed"
     if not hello.get("nonce", "").isdecimal():
         return "the device's HELLO has no nonce to claim it by"
     return ""

@@ -14,9 +14,7 @@ def report(
     ] = "last",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE|DIR", help="Where to write; beside the session if not given."
-        ),
+        typer.Option("--output", "-o", metavar="FILE|DIR", help="Where to write; beside the session if not given."),
     ] = None,
     directory: Annotated[
         Path | None,

@@ -102,11 +102,7 @@ def verify(
     from rfprobe.session import find_session, list_sessions
     from rfprobe.session_verify import verify_path
 
-    paths = (
-        list_sessions(directory)
-        if every
-        else [find_session(each, directory) for each in sessions or ["last"]]
-    )
+    paths = list_sessions(directory) if every else [find_session(each, directory) for each in sessions or ["last"]]
     found = [verify_path(path) for path in paths]
     for each in found:
         _print_verification(each)

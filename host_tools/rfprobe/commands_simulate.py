@@ -39,28 +39,20 @@ def simulate(
     ] = DEFAULT_PROBE,
     fault: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KIND[:TARGET][=VALUE][@START_s[+DURATION_s]]", help="Something to go wrong; repeatable."
-        ),
+        typer.Option(metavar="KIND[:TARGET][=VALUE][@START_s[+DURATION_s]]", help="Something to go wrong; repeatable."),
     ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Of all noise; the same seed gives the same bytes.")
     ] = 1,
     serve: Annotated[
         bool,
-        typer.Option(
-            "--serve", help="Put the virtual probe behind a port, in real time, instead of running the plan."
-        ),
+        typer.Option("--serve", help="Put the virtual probe behind a port, in real time, instead of running the plan."),
     ] = False,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where the session goes.")
-    ] = Path("sessions"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="The summary as one JSON object on stdout.")
-    ] = False,
-    faults_wanted: Annotated[
-        bool, typer.Option("--list-faults", help="List what can go wrong, and end.")
-    ] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the session goes.")] = Path(
+        "sessions"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
+    faults_wanted: Annotated[bool, typer.Option("--list-faults", help="List what can go wrong, and end.")] = False,
 ) -> None:
     """Run a plan on the virtual probe, from power-up to cool-down.
 
@@ -160,9 +152,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     from rfprobe.words import NOT_A_MEDICAL_DEVICE, result_title
 
     title = f"{summary['plan']}: {result_title(summary['result']).lower()}"
-    table = Table(
-        title=Text(title, style="bold"), title_justify="left", show_header=False, box=None, pad_edge=False
-    )
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in figures(summary):

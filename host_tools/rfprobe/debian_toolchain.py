@@ -46,9 +46,7 @@ EXPECTED_UPSTREAM = {
 }
 """What the build was tried with, by package: how the upstream version starts. Debian revisions may change."""
 
-_DEBIAN_SUITES = re.compile(
-    r"^(bullseye|bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)$"
-)
+_DEBIAN_SUITES = re.compile(r"^(bullseye|bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)$")
 _DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 # RP2040 is an ARMv6-M without floating point. Of 700 MB of run-time libraries the other ARMs' stay packed.
@@ -213,9 +211,7 @@ def _fields(stanza: str) -> dict[str, str]:
 
 def _read_one_line(text: str) -> Iterator[tuple[str, list[str], str | None]]:
     for line in text.splitlines():
-        match = re.match(
-            r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<rest>.*)$", line
-        )
+        match = re.match(r"^deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<rest>.*)$", line)
         if match and "main" in match["rest"].split():
             signed = re.search(r"signed-by=(\S+)", match["options"] or "")
             yield match["uri"], [match["suite"]], signed[1] if signed else None
@@ -242,9 +238,7 @@ class PackageSource:
         signed_by = mirror.signed_by
         if signed_by is not None and "\n" in signed_by:
             key = self._folder / "archive-key.asc"
-            key.write_text(
-                "\n".join("" if line == "." else line for line in signed_by.strip().splitlines()) + "\n"
-            )
+            key.write_text("\n".join("" if line == "." else line for line in signed_by.strip().splitlines()) + "\n")
             signed_by = str(key)
         options = f"[signed-by={signed_by}] " if signed_by else ""
         lines = [

@@ -81,9 +81,7 @@ def collect_inputs(board: str, firmware: Path | None = None) -> Inputs:
     """
     folder = shipped("boards") / board
     if not (folder / "manifest.py").is_file():
-        known = (
-            ", ".join(sorted(path.parent.name for path in shipped("boards").glob("*/manifest.py"))) or "none"
-        )
+        known = ", ".join(sorted(path.parent.name for path in shipped("boards").glob("*/manifest.py"))) or "none"
         raise BadInput(f"no image can be built for board {board!r} (boards with a manifest.py: {known})")
     described = tomllib.loads((folder / "board.toml").read_text())
     files = {f"boards/{board}/{path.name}": path for path in folder.glob("*.py")}
@@ -236,15 +234,9 @@ def _write_uf2(binary: Path, image: Path, family: str, toolchain: Toolchain) -> 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rfprobe.image", description=__doc__)
     parser.add_argument("--board", default="rpi_pico", help="folder below boards/ (default: %(default)s)")
-    parser.add_argument(
-        "-o", "--output", type=Path, help="where to put the image (default: build/BOARD/rfprobe.uf2)"
-    )
-    parser.add_argument(
-        "--cache", type=Path, help="cache folder (default: RFPROBE_CACHE or the user's cache)"
-    )
-    parser.add_argument(
-        "--firmware", type=Path, help="folder with a main.py to freeze in place of the firmware"
-    )
+    parser.add_argument("-o", "--output", type=Path, help="where to put the image (default: build/BOARD/rfprobe.uf2)")
+    parser.add_argument("--cache", type=Path, help="cache folder (default: RFPROBE_CACHE or the user's cache)")
+    parser.add_argument("--firmware", type=Path, help="folder with a main.py to freeze in place of the firmware")
     parser.add_argument(
         "--mirror",
         default=os.environ.get("RFPROBE_DEBIAN_MIRROR"),

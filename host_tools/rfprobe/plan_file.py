@@ -256,9 +256,7 @@ def _with_a_harmless_probe(values: dict[str, int]) -> "array[int]":
     beside = {"thermocouples": 2, "tc0_role": device.ROLE_CONTROL, "tc1_role": device.ROLE_GUARD}
     most = ("full_scale_voltage_mV", "max_voltage_mV", "max_current_uA", "max_duty", "stage_power_mW")
     beside.update({name: device.PARAMETERS[device.INDEX[name]][3] for name in most})
-    beside.update(
-        {name: device.PARAMETERS[device.INDEX[name]][2] for name in ("test_power_mW", "min_current_uA")}
-    )
+    beside.update({name: device.PARAMETERS[device.INDEX[name]][2] for name in ("test_power_mW", "min_current_uA")})
     for name, value in {**beside, **values}.items():
         table[device.INDEX[name]] = value
     return table

@@ -210,10 +210,7 @@ class ProbeFile:
 def _with_a_harmless_plan(values: dict[str, int]) -> "array[int]":
     """The values beside a plan that contradicts no profile: no guard, all power, the lowest impedances."""
     table = device.default_values()
-    beside = {
-        name: device.PARAMETERS[device.INDEX[name]][2]
-        for name in ("min_impedance_mohm", "max_impedance_mohm")
-    }
+    beside = {name: device.PARAMETERS[device.INDEX[name]][2] for name in ("min_impedance_mohm", "max_impedance_mohm")}
     beside.update(guard_needed=0, max_power_mW=device.PARAMETERS[device.INDEX["max_power_mW"]][3])
     for name, value in {**beside, **values}.items():
         table[device.INDEX[name]] = value

@@ -152,14 +152,10 @@ def verdict(summary: dict[str, Any]) -> str:
 def _fault_words(fault: dict[str, Any]) -> str:
     told = f"At {fault['at_s']:.2f} s"
     if fault["value"] is not None and fault["unit"]:
-        told += (
-            f": {fault['value']:.6g} {fault['unit']} against a limit of {fault['limit']:.6g} {fault['unit']}"
-        )
+        told += f": {fault['value']:.6g} {fault['unit']} against a limit of {fault['limit']:.6g} {fault['unit']}"
     if fault["rf_off_ms"] is not None:
         late_ms = fault["rf_off_ms"]
-        told += "; the enable pin was low " + (
-            f"{late_ms:.0f} ms later" if late_ms else "within the same tick"
-        )
+        told += "; the enable pin was low " + (f"{late_ms:.0f} ms later" if late_ms else "within the same tick")
     return f"{told}."
 
 
@@ -223,8 +219,7 @@ def _without_repeats(rows: list[tuple[float, str, str]]) -> list[tuple[float, st
 
 def _events_table(rows: list[tuple[float, str, str]]) -> str:
     told = "".join(
-        f'<tr class="{who}"><td>{t_s:.2f}</td><td>{who}</td><td>{escape(text)}</td></tr>'
-        for t_s, who, text in rows
+        f'<tr class="{who}"><td>{t_s:.2f}</td><td>{who}</td><td>{escape(text)}</td></tr>' for t_s, who, text in rows
     )
     return f"<table><thead><tr><th>s</th><th>who</th><th>what</th></tr></thead><tbody>{told}</tbody></table>"
 

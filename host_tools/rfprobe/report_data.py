@@ -85,9 +85,7 @@ def differences(html: str, session: Session) -> list[str]:
         found += [f"{group}.{name} is missing" for name in ours if name not in theirs]
         found += [f"{group}.{name} is not in the session" for name in theirs if name not in ours]
         found += [
-            f"{group}.{name} differs from the session"
-            for name in ours
-            if name in theirs and theirs[name] != ours[name]
+            f"{group}.{name} differs from the session" for name in ours if name in theirs and theirs[name] != ours[name]
         ]
         found += [
             f"{group}.{name} is not plotted in the {layout} layout"

@@ -140,9 +140,7 @@ def _has(scene: Scene, curve: Curve) -> bool:
 
 def _names(series: Series, ending: str) -> list[str]:
     """`control`, `guard_2`, … of the columns `control_C`, …"""
-    return [
-        name.removesuffix(ending) for name in series if name.endswith(ending) and name != f"setpoint{ending}"
-    ]
+    return [name.removesuffix(ending) for name in series if name.endswith(ending) and name != f"setpoint{ending}"]
 
 
 def _role_color(name: str) -> str:
@@ -163,10 +161,7 @@ def _true(group: str, name: str, color: str, label: str = "", style: LineStyle =
 def _temperatures(scene: Scene) -> Panel:
     names = _names(scene.series.get("telemetry", {}), "_C")
     curves = [Curve("telemetry", "setpoint_C", "ink", "set-point", style=DASH_DOT, width=1.0)]
-    curves += [
-        _measured(scene, "telemetry", f"{name}_C", _role_color(name), name.replace("_", " "))
-        for name in names
-    ]
+    curves += [_measured(scene, "telemetry", f"{name}_C", _role_color(name), name.replace("_", " ")) for name in names]
     truth = _names(scene.series.get("truth", {}), "_C")
     curves += [_true("truth", f"{name}_C", _role_color(name)) for name in truth if name != "peak"]
     curves.append(_true("truth", "peak_C", "peak", "hottest tissue", DOTTED))
@@ -204,10 +199,7 @@ def _impedance(scene: Scene) -> Panel:
 def _dose(scene: Scene) -> Panel:
     ending = "_cem43_min"
     names = _names(scene.series.get("dose", {}), ending)
-    curves = [
-        _measured(scene, "dose", f"{name}{ending}", _role_color(name), name.replace("_", " "))
-        for name in names
-    ]
+    curves = [_measured(scene, "dose", f"{name}{ending}", _role_color(name), name.replace("_", " ")) for name in names]
     truth = _names(scene.series.get("truth_dose", {}), ending)
     curves += [_true("truth_dose", f"{name}{ending}", _role_color(name)) for name in truth]
     limits = [
@@ -215,9 +207,7 @@ def _dose(scene: Scene) -> Panel:
         Limit(GUARD_CEM43_MIN, f"{GUARD_CEM43_MIN:g} min: guard trip", "guard"),
     ]
     note = f"The device counts no further than {DOSE_MAX_MS / 60_000:.0f} min."
-    return Panel(
-        "dose", "Thermal dose, min at 43 °C", "min at 43 °C", curves, limits, logarithmic=True, note=note
-    )
+    return Panel("dose", "Thermal dose, min at 43 °C", "min at 43 °C", curves, limits, logarithmic=True, note=note)
 
 
 def _parameter_limits(scene: Scene, rows: tuple[tuple[str, str, str, str], ...]) -> list[Limit]:
@@ -416,9 +406,7 @@ def _draw_right(axes: "Axes", scene: Scene, panel: Panel, layout: Layout) -> lis
 def _draw_legend(axes: "Axes", scene: Scene, lines: list[Line2D], layout: Layout) -> int:
     handles = [line for line in lines if not str(line.get_label()).startswith("_")]
     if scene.simulated:
-        truth = Line2D(
-            [], [], color=PALETTE["faint"], linestyle=DASHED, linewidth=1.2, label="simulated truth"
-        )
+        truth = Line2D([], [], color=PALETTE["faint"], linestyle=DASHED, linewidth=1.2, label="simulated truth")
         handles.append(truth)
     axes.legend(
         handles=handles,

@@ -198,9 +198,7 @@ class Session:
         frame["row"] = [words.row_name(row) for row in rows]
         for column in ("value", "limit"):
             stored = [int(value) for value in table[column]]
-            frame[column] = [
-                float(words.row_value(row, value)) for row, value in zip(rows, stored, strict=True)
-            ]
+            frame[column] = [float(words.row_value(row, value)) for row, value in zip(rows, stored, strict=True)]
         frame["unit"] = [words.row_unit(row)[0] for row in rows]
         ticks = zip(table["first_tick"], table["tick"], strict=True)
         behind = [ticks_between(int(first), int(last)) or 0 for first, last in ticks]

@@ -88,9 +88,7 @@ def _check_frames(session: Session, found: Verification) -> None:
     seen: set[int] = set()
     wrong: list[str] = []
     decoded = {kind: _decoded_rows(session, kind) for kind in DECODED_TABLES}
-    hellos = {
-        row[0]: row[1:] for row in session.rows("SELECT frame, tick, channel, state, fields FROM hellos")
-    }
+    hellos = {row[0]: row[1:] for row in session.rows("SELECT frame, tick, channel, state, fields FROM hellos")}
     for row in session.rows(f"SELECT {', '.join(TABLES['frames'])} FROM frames ORDER BY id"):
         ident, _, channel, kind, state, sequence, tick, raw = row
         found.frames += 1
@@ -121,11 +119,7 @@ def _decoded_rows(session: Session, kind: int) -> dict[int, tuple[int, ...]]:
 
 
 def _hello_complaint(ident: int, frame: Frame, row: tuple[object, ...] | None) -> Iterator[str]:
-    if (
-        row is None
-        or row[:3] != (frame.tick, frame.channel, frame.state)
-        or json.loads(str(row[3])) != frame.hello
-    ):
+    if row is None or row[:3] != (frame.tick, frame.channel, frame.state) or json.loads(str(row[3])) != frame.hello:
         yield f"frame {ident}: its decoded hello is not what its bytes say"
 
 

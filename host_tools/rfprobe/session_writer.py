@@ -203,9 +203,7 @@ class SessionWriter:
             )
             self._raise_failure()
         if not done:
-            raise EnvironmentProblem(
-                f"{self.path}: cannot be written: no answer from the disk in {_STUCK_S:g} s"
-            )
+            raise EnvironmentProblem(f"{self.path}: cannot be written: no answer from the disk in {_STUCK_S:g} s")
 
     def close(self) -> None:
         """Commit, mark the session as closed and make it one file. Without a frame: remove it."""

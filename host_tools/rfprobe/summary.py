@@ -119,9 +119,7 @@ def find_verdict(session: Session) -> dict[str, str | None]:
 
 def _device_verdict(session: Session) -> tuple[str, str] | None:
     """(result, cause) by the device's own last word; a later end is a graver one and stands."""
-    ends = session.rows(
-        'SELECT "value", cause FROM events WHERE code = ? ORDER BY frame', (protocol.EVENT_END,)
-    )
+    ends = session.rows('SELECT "value", cause FROM events WHERE code = ? ORDER BY frame', (protocol.EVENT_END,))
     said = session.rows("SELECT result, cause FROM telemetry WHERE result != 0 ORDER BY frame DESC LIMIT 1")
     last = ends[-1:] or said
     if not last:
@@ -188,9 +186,7 @@ def judge(
     return Quality(overshoot_C, settling_s, steady_C)
 
 
-def _settling_s(
-    time_s: "NDArray[np.float64]", error_C: "NDArray[np.float64]", tolerance_C: float
-) -> float | None:
+def _settling_s(time_s: "NDArray[np.float64]", error_C: "NDArray[np.float64]", tolerance_C: float) -> float | None:
     """When the error came within the tolerance to stay; None if it never did."""
     import numpy as np
 
@@ -201,9 +197,7 @@ def _settling_s(
     return float(time_s[after]) if after < len(time_s) else None
 
 
-def _judged_series(
-    session: Session, df: "pd.DataFrame"
-) -> "tuple[str, NDArray[np.float64], NDArray[np.float64]]":
+def _judged_series(session: Session, df: "pd.DataFrame") -> "tuple[str, NDArray[np.float64], NDArray[np.float64]]":
     """(what the run is judged on, its times, its temperatures at the control thermocouple's place)."""
     import numpy as np
 
@@ -242,9 +236,7 @@ def _truth_extremes(session: Session, role: str) -> tuple[float | None, float | 
     return float(np.nanmax(temperature_C)), float(dose_min[-1])
 
 
-def cumulative_cem43_min(
-    time_s: "NDArray[np.float64]", temperature_C: "NDArray[np.float64]"
-) -> "NDArray[np.float64]":
+def cumulative_cem43_min(time_s: "NDArray[np.float64]", temperature_C: "NDArray[np.float64]") -> "NDArray[np.float64]":
     """CEM43 up to each moment, in min: R = 0.5 from 43 °C up, 0.25 from 39 °C up, nothing below."""
     import numpy as np
 

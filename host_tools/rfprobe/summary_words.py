@@ -75,9 +75,7 @@ def _fault_rows(fault: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     rows = [("Fault", f"{fault['kind']} at {fault['at_s']:.2f} s")]
     if fault["value"] is not None:
         unit = f" {fault['unit']}".rstrip()
-        rows.append(
-            ("Tripped by", f"{fault['row']}: {fault['value']:.6g}{unit}, limit {fault['limit']:.6g}{unit}")
-        )
+        rows.append(("Tripped by", f"{fault['row']}: {fault['value']:.6g}{unit}, limit {fault['limit']:.6g}{unit}"))
     rows.append(("RF off after", number(fault["rf_off_ms"], 0, "ms")))
     return rows
 

@@ -40,9 +40,7 @@ _LAYOUTS: Final[dict[int, struct.Struct]] = {
 # Without the ending zero: one COBS byte in front of the payload, which is always shorter than 254 bytes.
 _SHORTEST = 1 + protocol.HEADER_SIZE + protocol.CRC_SIZE
 _LONGEST = 1 + protocol.MAX_PAYLOAD
-_FIXED_LENGTHS: Final[dict[int, int]] = {
-    kind: 1 + layout.size + protocol.CRC_SIZE for kind, layout in _LAYOUTS.items()
-}
+_FIXED_LENGTHS: Final[dict[int, int]] = {kind: 1 + layout.size + protocol.CRC_SIZE for kind, layout in _LAYOUTS.items()}
 _HALF_TICKS = (protocol.U32_MAX + 1) >> 1  # the device's tick count wraps at 2^30
 _REMEMBERED = 8  # frames in which a repeated one is looked for
 _OVERTAKEN_TICKS = 100  # a frame that waited longer than this was not overtaken: the device restarted
@@ -318,9 +316,7 @@ def _decode_hello(payload: bytes, chunk: bytes) -> Frame:
 
 def _frame(fields: tuple[int, ...], chunk: bytes, hello: dict[str, str]) -> Frame:
     """A frame of the header's six fields, in their order, and the body's."""
-    return Frame(
-        fields[0], fields[1], fields[2], fields[3], fields[4], fields[5], fields[6:], chunk + b"\0", hello
-    )
+    return Frame(fields[0], fields[1], fields[2], fields[3], fields[4], fields[5], fields[6:], chunk + b"\0", hello)
 
 
 def _frame_at(data: bytes, start: int) -> Frame | None:

@@ -25,9 +25,7 @@ def telemetry_stream(count: int) -> bytes:
     for number in range(count):
         figures["tc0_mC"] = 70_000 + source.randint(-500, 500)
         values = [figures.get(name, 0) for name in FIELD_NAMES[protocol.TELEMETRY]]
-        frames.append(
-            encode_frame(protocol.TELEMETRY, values, state=protocol.HOLD, sequence=number, tick=number * 5)
-        )
+        frames.append(encode_frame(protocol.TELEMETRY, values, state=protocol.HOLD, sequence=number, tick=number * 5))
     return b"".join(frames)
 
 

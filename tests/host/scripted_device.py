@@ -79,9 +79,7 @@ class ScriptedDevice:
         self.cause = protocol.CAUSE[cause]
         self.go(state)
         if self.tells_end:
-            self._frame(
-                protocol.EVENT, (protocol.EVENT_END, self.cause, protocol.NO_ROW, result, 0, self.tick)
-            )
+            self._frame(protocol.EVENT, (protocol.EVENT_END, self.cause, protocol.NO_ROW, result, 0, self.tick))
 
     def fault(self, cause: str) -> None:
         """A safety stop."""

@@ -140,9 +140,7 @@ class SyntheticRun:
             return None
         wrapped = (self.first_tick + tick) & protocol.U32_MAX
         hello = HELLO if kind == protocol.HELLO else None
-        return encode_frame(
-            kind, values, hello=hello, state=self.state(tick), sequence=sequence & 0xFFFF, tick=wrapped
-        )
+        return encode_frame(kind, values, hello=hello, state=self.state(tick), sequence=sequence & 0xFFFF, tick=wrapped)
 
     def _due(self, tick: int) -> Iterator[tuple[int, tuple[int, ...]]]:
         """What is said in this tick.
@@ -205,9 +203,7 @@ class SyntheticRun:
         for tick in range(0, self.last_tick, 5):
             on = self.energised(tick)
             temperatures = (truth_C(tick), 40.0, 37.5, truth_C(tick) + 0.2)
-            rows.append(
-                (tick / 100, *temperatures, float(on), 30_000.0 if on else 0.0, 4.0 * on, 20.0, 0.2, 123.4)
-            )
+            rows.append((tick / 100, *temperatures, float(on), 30_000.0 if on else 0.0, 4.0 * on, 20.0, 0.2, 123.4))
         return rows
 
     def meta(self) -> dict[str, Any]:

@@ -151,9 +151,7 @@ def test_a_broken_plan_starts_nothing_and_leaves_nothing(broken: Any) -> None:
     assert [each.name for each in Path().iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\x00\x01\x02", b"[plan]\nname = 1\n"], ids=["empty", "binary", "wrong"]
-)
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02", b"[plan]\nname = 1\n"], ids=["empty", "binary", "wrong"])
 def test_a_broken_plan_ends_a_real_process_with_exit_2(content: bytes) -> None:
     Path("plan.toml").write_bytes(content)
     code, stdout, stderr = finish("simulate", "plan.toml")
@@ -262,9 +260,7 @@ def engine_faults() -> list[Any]:
     ],
     ids=["completed", "fault", "link_lost", "stopped"],
 )
-def test_a_run_ends_with_the_exit_code_of_its_result(
-    fault: list[str], exit_code: ExitCode, result: str
-) -> None:
+def test_a_run_ends_with_the_exit_code_of_its_result(fault: list[str], exit_code: ExitCode, result: str) -> None:
     path = written(QUICK)
     code, stdout, stderr = run("simulate", str(path), "--json", "--runtime", "cpython", "-o", "out", *fault)
     assert code == exit_code, stderr
@@ -308,9 +304,7 @@ def test_an_exception_nobody_expected_is_exit_1_and_one_line(monkeypatch: pytest
     monkeypatch.setattr(engine, "simulate", fail)
     code, stdout, stderr = run("simulate", str(written(QUICK)), "--runtime", "cpython")
     assert (code, stdout) == (ExitCode.BUG, "")
-    assert stderr.startswith(
-        "rfprobe: this is a bug (ZeroDivisionError: once in a while). The traceback is in "
-    )
+    assert stderr.startswith("rfprobe: this is a bug (ZeroDivisionError: once in a while). The traceback is in ")
     assert stderr.count("\n") == 1
     traceback = Path(stderr.strip().rpartition(" ")[2])
     assert "once in a while" in traceback.read_text(encoding="utf-8")
@@ -385,9 +379,7 @@ def test_help_imports_nothing_that_takes_time() -> None:
     )
     code = f"import sys, rfprobe, rfprobe.cli; print([name for name in {heavy!r} if name in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 

@@ -137,9 +137,7 @@ def test_polling_more_often_changes_nothing() -> None:
         (lambda device: setattr(device, "nonce", "x\x04"), "no nonce"),
     ],
 )
-def test_a_device_that_does_not_fit_is_not_even_claimed(
-    change: Callable[[ScriptedDevice], None], says: str
-) -> None:
+def test_a_device_that_does_not_fit_is_not_even_claimed(change: Callable[[ScriptedDevice], None], says: str) -> None:
     made = bench()
     change(made.device)
     made.run()
@@ -541,9 +539,7 @@ def test_silence_is_a_lost_link_and_stop_is_sent_into_it() -> None:
         (protocol.RESULT_FAULT, "guard_dose", ("fault", "guard_dose")),
     ],
 )
-def test_a_link_that_comes_back_may_bring_the_device_s_own_word(
-    result: int, cause: str, told: tuple[str, str]
-) -> None:
+def test_a_link_that_comes_back_may_bring_the_device_s_own_word(result: int, cause: str, told: tuple[str, str]) -> None:
     made = bench()
     made.device.lasts[protocol.HOLD] = 5_000
     run_to(made, protocol.HOLD)

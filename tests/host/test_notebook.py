@@ -24,9 +24,7 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert any("'result': 'completed'" in text for text in shown)
     assert any("('fault'," in text and "interlock_open" in text for text in shown)
     assert any(text == "(True, True)" for text in shown)
-    assert any(
-        "image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
-    )
+    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
     assert list(tmp_path.iterdir()) == [], "a notebook leaves nothing where it is run"
 
 

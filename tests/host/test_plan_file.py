@@ -76,9 +76,7 @@ BROKEN = [
         "must be a number, is a list",
     ),
     Broken("table for a number", "hold_s = 60.0", "hold_s = {s = 1}", 7, "target.hold_s", "is a table"),
-    Broken(
-        "date for a number", "hold_s = 60.0", "hold_s = 2026-01-01", 7, "target.hold_s", "must be a number"
-    ),
+    Broken("date for a number", "hold_s = 60.0", "hold_s = 2026-01-01", 7, "target.hold_s", "must be a number"),
     Broken(
         "number for text",
         'name = "L3 phantom, 10 mm tip"',
@@ -96,16 +94,10 @@ BROKEN = [
         "true or false",
     ),
     Broken("value for a table", "[plan]", "limits = 3\n[plan]", 9, "limits", "given twice"),
-    Broken(
-        "negative hold", "hold_s = 60.0", "hold_s = -1.0", 7, "target.hold_s", "-1 s; must be 0 to 3600 s"
-    ),
+    Broken("negative hold", "hold_s = 60.0", "hold_s = -1.0", 7, "target.hold_s", "-1 s; must be 0 to 3600 s"),
     Broken("hold too long", "hold_s = 60.0", "hold_s = 1e9", 7, "target.hold_s", "must be 0 to 3600 s"),
-    Broken(
-        "not a number", "hold_s = 60.0", "hold_s = nan", 7, "target.hold_s", "must be a finite number, is nan"
-    ),
-    Broken(
-        "infinite", "hold_s = 60.0", "hold_s = inf", 7, "target.hold_s", "must be a finite number, is inf"
-    ),
+    Broken("not a number", "hold_s = 60.0", "hold_s = nan", 7, "target.hold_s", "must be a finite number, is nan"),
+    Broken("infinite", "hold_s = 60.0", "hold_s = inf", 7, "target.hold_s", "must be a finite number, is inf"),
     Broken("overflows", "hold_s = 60.0", "hold_s = 1e999", 7, "target.hold_s", "must be a finite number"),
     Broken("5000 digits", "hold_s = 60.0", "hold_s = " + "9" * 5000, 7, "target.hold_s", "5000 digits"),
     Broken("400 digits", "hold_s = 60.0", "hold_s = " + "9" * 400, 7, "target.hold_s", ""),
@@ -151,9 +143,7 @@ BROKEN = [
         "38 to 45 °C",
     ),
     Broken("no guard trip", "guard_trip_C = 44.0\n", "", 8, "limits.guard_trip_C", "missing"),
-    Broken(
-        "no such mode", '"temperature" ', '"warm" ', 3, "plan.mode", "no mode 'warm'; available: temperature"
-    ),
+    Broken("no such mode", '"temperature" ', '"warm" ', 3, "plan.mode", "no mode 'warm'; available: temperature"),
     Broken(
         "mode to come",
         '"temperature" ',
@@ -291,9 +281,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_several_problems_are_all_told_the_gravest_first(tmp_path: Path) -> None:
-    content = GOOD.replace("hold_s = 60.0", "hold_s = 'x'\nspeed = 1").replace(
-        "temperature_C = 70.0\n", "", 1
-    )
+    content = GOOD.replace("hold_s = 60.0", "hold_s = 'x'\nspeed = 1").replace("temperature_C = 70.0\n", "", 1)
     told = refusal(written(tmp_path, content.replace("max_power_W = 20.0", "max_power_W = 0")))
     assert [(each["key"], int(each["line"])) for each in told] == [
         ("target.speed", 7),
@@ -338,9 +326,7 @@ def test_comments_and_order_do_not_change_the_digest(tmp_path: Path) -> None:
 
 
 def test_the_defaults_stay_within_the_hard_limits(tmp_path: Path) -> None:
-    content = GOOD.replace("ramp_C_per_s = 1.0", "ramp_C_per_s = 0.01").replace(
-        "hold_s = 60.0", "hold_s = 3600"
-    )
+    content = GOOD.replace("ramp_C_per_s = 1.0", "ramp_C_per_s = 0.01").replace("hold_s = 60.0", "hold_s = 3600")
     values = read_plan(written(tmp_path, content.replace("20.0\nmax_t", "50.0\nmax_t"))).values()
     assert values["max_rf_on_ms"] == 7_200_000
     assert values["max_energy_mJ"] == 50_000 * 7_200
@@ -392,9 +378,7 @@ def test_a_template_that_cannot_be_written_is_the_environments_fault(tmp_path: P
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
-def test_no_bytes_at_all_make_the_reader_fail(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
+def test_no_bytes_at_all_make_the_reader_fail(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     refusal(written(tmp_path_factory.mktemp("bytes"), content))
 
 

@@ -119,9 +119,7 @@ def test_no_such_port(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     found = [SimpleNamespace(device="/dev/ttyACM1", vid=1), SimpleNamespace(device="/dev/ttyACM0", vid=1)]
     monkeypatch.setattr(ports, "comports", lambda: found)
-    assert refused("COM77", EnvironmentProblem, ExitCode.ENVIRONMENT).endswith(
-        "; found: /dev/ttyACM0, /dev/ttyACM1"
-    )
+    assert refused("COM77", EnvironmentProblem, ExitCode.ENVIRONMENT).endswith("; found: /dev/ttyACM0, /dev/ttyACM1")
 
 
 @needs_pty
@@ -186,9 +184,7 @@ def fake_tty(monkeypatch: pytest.MonkeyPatch, problem: OSError | None = None) ->
         (serial.SerialException("something else"), "something else"),
     ],
 )
-def test_what_the_system_says_becomes_one_line(
-    monkeypatch: pytest.MonkeyPatch, problem: OSError, says: str
-) -> None:
+def test_what_the_system_says_becomes_one_line(monkeypatch: pytest.MonkeyPatch, problem: OSError, says: str) -> None:
     fake_tty(monkeypatch, problem)
     assert says in refused("/dev/null", EnvironmentProblem, ExitCode.ENVIRONMENT)
 
@@ -229,9 +225,7 @@ def test_the_control_lines_stand_before_the_port_opens(
 
 
 @needs_pty
-def test_a_board_is_known_by_a_link_to_its_device_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_board_is_known_by_a_link_to_its_device_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ports, "comports", lambda: [SimpleNamespace(device="/dev/null", vid=0x10C4)])
     (tmp_path / "by-id").symlink_to("/dev/null")
     assert control_lines(str(tmp_path / "by-id")) == (False, False)

@@ -192,11 +192,7 @@ def test_a_test_power_above_the_plans_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "strong.toml"
     path.write_text(GOOD.replace("test_power_W = 0.1", "test_power_W = 0.9"), encoding="utf-8")
     plan = tmp_path / "weak.toml"
-    weak = (
-        find("plans", "vertebra-70C")
-        .read_text(encoding="utf-8")
-        .replace("max_power_W = 15.0", "max_power_W = 0.5")
-    )
+    weak = find("plans", "vertebra-70C").read_text(encoding="utf-8").replace("max_power_W = 15.0", "max_power_W = 0.5")
     plan.write_text(weak, encoding="utf-8")
     with pytest.raises(
         BadInput, match=r"test_power_W`: the test power is above the plan's max_power: 0\.9 W against 0\.5 W"
@@ -208,9 +204,7 @@ def test_an_impedance_that_the_probe_cannot_measure_is_refused(tmp_path: Path) -
     path = tmp_path / "coarse.toml"
     path.write_text(GOOD.replace("min_current_A = 0.005", "min_current_A = 0.1"), encoding="utf-8")
     plan = read_plan(find("plans", "vertebra-70C"))
-    with pytest.raises(
-        BadInput, match=r"limits\.max_impedance_ohm`: so high an impedance cannot be measured"
-    ):
+    with pytest.raises(BadInput, match=r"limits\.max_impedance_ohm`: so high an impedance cannot be measured"):
         device_values(plan, read_probe(path))
 
 

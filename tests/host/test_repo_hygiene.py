@@ -20,9 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 JUSTIFIED_PATHS: dict[tuple[str, str], str] = {}
 
 # Folders in which one machine's own things lie. After a word, a dot or a slash it is part of something else.
-MACHINE_PATH = re.compile(
-    r"(?<![\w.~}*/-])/(?:work|root|home|tmp|opt|Users|mnt/[a-z])/[\w.@+-]*|\b[A-Z]:\\Users\\"
-)
+MACHINE_PATH = re.compile(r"(?<![\w.~}*/-])/(?:work|root|home|tmp|opt|Users|mnt/[a-z])/[\w.@+-]*|\b[A-Z]:\\Users\\")
 
 # Hosts that serve packages.
 REGISTRY_HOST = re.compile(
@@ -46,9 +44,7 @@ def files(require_tool: Callable[[str, str], Path]) -> list[Path]:
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout: its files are looked through")
     git = require_tool("git", "to list the repository's files")
-    listed = subprocess.run(
-        [git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     tracked = [ROOT / name for name in listed.split("\0") if name]
     assert tracked, "git tracks nothing yet: `git add` first"
     return [path for path in tracked if path.is_file()]
@@ -89,9 +85,7 @@ def lines_matching(files: list[Path], pattern: re.Pattern[str]) -> Iterator[tupl
     ],
     ids=["path", "host", "undone"],
 )
-def test_the_patterns_find_what_they_should(
-    pattern: re.Pattern[str], examples: list[str], harmless: list[str]
-) -> None:
+def test_the_patterns_find_what_they_should(pattern: re.Pattern[str], examples: list[str], harmless: list[str]) -> None:
     assert [text for text in examples if not pattern.search(text)] == []
     assert [text for text in harmless if pattern.search(text)] == []
 
@@ -134,10 +128,7 @@ def test_silent_handlers_are_found() -> None:
 
 def test_no_error_is_swallowed(files: list[Path]) -> None:
     sources = [path for path in files if path.suffix == ".py"]
-    found = {
-        path.relative_to(ROOT).as_posix(): silent_handlers(path.read_text(encoding="utf-8"))
-        for path in sources
-    }
+    found = {path.relative_to(ROOT).as_posix(): silent_handlers(path.read_text(encoding="utf-8")) for path in sources}
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
@@ -204,9 +195,7 @@ def test_the_locked_files_fit_the_project_and_each_other() -> None:
     for name, lines in wanted.items():
         for want in map(Requirement, lines):
             pin, _ = locked[name][canonicalize_name(want.name)]
-            assert want.specifier.contains(pinned_version(pin)), (
-                f"requirements/{name}.txt: {pin} is not {want}"
-            )
+            assert want.specifier.contains(pinned_version(pin)), f"requirements/{name}.txt: {pin} is not {want}"
     for name, (pin, hashes) in locked["runtime"].items():
         tested_pin, tested_hashes = locked["dev"][name]
         assert (pin.specifier, hashes) == (tested_pin.specifier, tested_hashes)

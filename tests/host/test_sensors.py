@@ -202,11 +202,7 @@ SETTINGS: dict[str, float] = {
 }
 
 
-@given(
-    changes=st.lists(
-        st.tuples(st.sampled_from(sorted(SETTINGS)), st.booleans(), st.integers(1, 20)), max_size=12
-    )
-)
+@given(changes=st.lists(st.tuples(st.sampled_from(sorted(SETTINGS)), st.booleans(), st.integers(1, 20)), max_size=12))
 def test_after_all_faults_the_reading_is_as_if_there_had_been_none(
     changes: list[tuple[str, bool, int]],
 ) -> None:
@@ -236,9 +232,7 @@ def test_faults_start_off_and_belong_to_one_thermocouple() -> None:
     assert other.jump_C == 0.0
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"tau_s": -1.0}, {"sigma_C": -0.1}, {"sigma_C": math.nan}, {"open_check_every": 0}]
-)
+@pytest.mark.parametrize("wrong", [{"tau_s": -1.0}, {"sigma_C": -0.1}, {"sigma_C": math.nan}, {"open_check_every": 0}])
 def test_senseless_values_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="thermocouple"):
         ThermocoupleModel(1, **wrong)  # type: ignore[arg-type]

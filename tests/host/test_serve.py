@@ -108,9 +108,7 @@ def served(device: FakeDevice, server: ByteServer, speed: float = 1.0) -> Genera
     """The device runs behind the server, in a thread, until the block ends."""
     ended = threading.Event()
     outcome: list[Served] = []
-    thread = threading.Thread(
-        target=lambda: outcome.append(serve(device, server, speed=speed, stop=ended.is_set))
-    )
+    thread = threading.Thread(target=lambda: outcome.append(serve(device, server, speed=speed, stop=ended.is_set)))
     thread.start()
     try:
         yield outcome
@@ -244,9 +242,7 @@ def test_a_host_that_does_not_read_costs_whole_frames_and_holds_nothing_up(door:
         assert time.monotonic() - begun < 20
         assert server.dropped > 0
         # Nothing is cut: what arrives is whole frames, the oldest ones and the newest.
-        reader = threading.Thread(
-            target=lambda: next(_ for _ in client.frames() if client.sequences[-1] == count - 1)
-        )
+        reader = threading.Thread(target=lambda: next(_ for _ in client.frames() if client.sequences[-1] == count - 1))
         reader.start()
         while reader.is_alive():
             server.write(b"")
@@ -259,9 +255,7 @@ def test_a_host_that_does_not_read_costs_whole_frames_and_holds_nothing_up(door:
 def test_the_host_s_flood_is_taken_64_bytes_a_tick_and_through_one_door_it_does_not_shut_the_other() -> None:
     device, server = FakeDevice(), ByteServer()
     with server:
-        flooding, stopping = (
-            serial.serial_for_url(link, timeout=0, write_timeout=0.2) for link in server.links()
-        )
+        flooding, stopping = (serial.serial_for_url(link, timeout=0, write_timeout=0.2) for link in server.links())
         server.read()
         flooding.write(b"x" * 3_000)
         stopping.write(b"STOP\n")

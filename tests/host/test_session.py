@@ -51,9 +51,7 @@ for number in range(1_000_000):
 
 def telemetry(sequence: int, tick: int | None = None) -> Frame:
     values = (0,) * len(FIELD_NAMES[protocol.TELEMETRY])
-    raw = encode_frame(
-        protocol.TELEMETRY, values, sequence=sequence & 0xFFFF, tick=sequence if tick is None else tick
-    )
+    raw = encode_frame(protocol.TELEMETRY, values, sequence=sequence & 0xFFFF, tick=sequence if tick is None else tick)
     (frame,) = FrameDecoder().feed(raw)
     assert isinstance(frame, Frame)
     return frame
@@ -478,9 +476,7 @@ def test_a_copy_without_its_wal_says_so(tmp_path: Path) -> None:
     assert verify_path(whole).passed
 
 
-def test_sessions_are_found_by_path_id_beginning_and_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sessions_are_found_by_path_id_beginning_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tmp_path / "sessions"
     first = SyntheticRun(end="fault").record(directory)
     second = SyntheticRun(end="fault").record(directory)
@@ -492,10 +488,7 @@ def test_sessions_are_found_by_path_id_beginning_and_last(
     assert find_session(str(first), directory) == first
     assert find_session(first.name, directory) == first
     assert find_session(first.stem, directory) == first
-    assert (
-        find_session(first.stem[:18] if first.stem[:18] != second.stem[:18] else first.stem, directory)
-        == first
-    )
+    assert find_session(first.stem[:18] if first.stem[:18] != second.stem[:18] else first.stem, directory) == first
     with pytest.raises(BadInput, match="2 sessions of that name"):
         find_session("2026", directory)
     with pytest.raises(BadInput, match="no session of that name"):

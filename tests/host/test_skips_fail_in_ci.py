@@ -34,30 +34,22 @@ TESTS_THAT_SKIP = {
 
 
 def outcome_of_run(folder: Path, *, ci: bool, workers: int) -> str:
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith("PYTEST_") and key != "CI"
-    }
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_") and key != "CI"}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     if ci:
         environment["CI"] = "true"
     parallel = ["-p", "xdist.plugin", "-n", str(workers)] if workers else []
     command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "-p", "no:cacheprovider", *parallel]
-    ran = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100
-    )
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=100)
     return ran.stdout.splitlines()[-1]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, repo_root: Path) -> Path:
     shutil.copy(repo_root / "tests" / "conftest.py", tmp_path)
-    (tmp_path / "pytest.ini").write_text(
-        f"[pytest]\naddopts = --import-mode=importlib\npythonpath = {repo_root}\n"
-    )
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = --import-mode=importlib\npythonpath = {repo_root}\n")
     for name, text in TESTS_THAT_SKIP.items():
-        (tmp_path / name).write_text(
-            "\n".join(line.removeprefix("        ") for line in text.splitlines()) + "\n"
-        )
+        (tmp_path / name).write_text("\n".join(line.removeprefix("        ") for line in text.splitlines()) + "\n")
     return tmp_path
 
 

@@ -218,9 +218,7 @@ def test_lost_and_dropped_frames_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first_tick", [0, 12_345, protocol.U32_MAX - 4_000])
 def test_ticks_may_begin_anywhere(tmp_path: Path, first_tick: int) -> None:
-    summary = (
-        SyntheticRun(end="fault", first_tick=first_tick, first_sequence=65_000).session(tmp_path).summary
-    )
+    summary = SyntheticRun(end="fault", first_tick=first_tick, first_sequence=65_000).session(tmp_path).summary
     assert summary["fault"]["at_s"] == 20.0
     assert summary["fault"]["first_at_s"] == 19.99
     assert summary["tick"]["count"] == 2_521

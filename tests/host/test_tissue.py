@@ -141,9 +141,7 @@ def perfused_rise_C(radius_m: float, a: float, k: float, sigma: float, w_b: floa
         (1.0, 0.6, 1.0, 0.02, 8.0),
     ],
 )
-def test_perfused_field_of_other_tissues(
-    a_mm: float, k: float, sigma: float, w_b: float, volts: float
-) -> None:
+def test_perfused_field_of_other_tissues(a_mm: float, k: float, sigma: float, w_b: float, volts: float) -> None:
     radii_mm = [a_mm * factor for factor in (1.0, 1.3, 2.0, 3.0, 5.0, 8.0)]
     one = preset(layer(k_W_mK=k, sigma_S_m=sigma, perfusion_per_s=w_b))
     tissue = SphereTissue(one, a_mm, radii_mm, FOREVER_S)
@@ -500,9 +498,7 @@ def test_a_users_file_loads(tissue_file: Path) -> None:
         (GOOD_FILE, "mine = 3", "mine"),
     ],
 )
-def test_a_faulty_file_is_refused_by_file_and_key(
-    tissue_file: Path, find: str, replace: str, words: str
-) -> None:
+def test_a_faulty_file_is_refused_by_file_and_key(tissue_file: Path, find: str, replace: str, words: str) -> None:
     text = tissue_file.read_text(encoding="utf-8")
     assert find in text
     tissue_file.write_text(text.replace(find, replace, 1), encoding="utf-8")

@@ -77,9 +77,7 @@ DAMAGES = [flip, drop, repeat, insert, truncate, interrupt]
 @given(st.data())
 @settings(max_examples=250, deadline=None)
 def test_one_damaged_byte_costs_one_frame_at_the_most(data: st.DataObject) -> None:
-    raws = run_stream(
-        12, seed=data.draw(st.integers(0, 99)), first_sequence=data.draw(st.integers(0, 0xFFFF))
-    )
+    raws = run_stream(12, seed=data.draw(st.integers(0, 99)), first_sequence=data.draw(st.integers(0, 0xFFFF)))
     victim = data.draw(st.integers(1, len(raws) - 2))
     at = data.draw(st.integers(0, len(raws[victim]) - 1))
     source = random.Random(data.draw(st.integers(0, 1 << 30)))
@@ -101,8 +99,7 @@ def test_losses_are_counted_exactly(damage: Callable[[bytes, int, random.Random]
     raws = run_stream(1_200, seed=seed, first_sequence=65_000)
     victims = set(source.sample(range(1, len(raws) - 1), len(raws) // 10))
     stream = b"".join(
-        damage(raw, source.randrange(len(raw)), source) if number in victims else raw
-        for number, raw in enumerate(raws)
+        damage(raw, source.randrange(len(raw)), source) if number in victims else raw for number, raw in enumerate(raws)
     )
     heard = hear(stream, lambda: source.randint(1, 200))
     unharmed = {raw for number, raw in enumerate(raws) if number not in victims}
@@ -180,9 +177,7 @@ def test_a_million_random_bytes() -> None:
         assert decoder.pending_bytes <= 2 * protocol.MAX_FRAME
     decoder.flush()
     assert (decoder.frames, decoder.lost, decoder.restarts) == (0, 0, 0)
-    assert (
-        decoder.frame_bytes + decoder.text_bytes + decoder.damaged_bytes + decoder.padding_bytes == 1_000_000
-    )
+    assert decoder.frame_bytes + decoder.text_bytes + decoder.damaged_bytes + decoder.padding_bytes == 1_000_000
 
 
 def test_a_million_bytes_of_frames_with_one_in_a_hundred_wrong() -> None:

@@ -41,11 +41,7 @@ def text_of(found: list[Frame | str]) -> str:
 def accounted(decoder: FrameDecoder) -> int:
     """Every byte that the decoder says it saw."""
     return (
-        decoder.frame_bytes
-        + decoder.text_bytes
-        + decoder.damaged_bytes
-        + decoder.padding_bytes
-        + decoder.pending_bytes
+        decoder.frame_bytes + decoder.text_bytes + decoder.damaged_bytes + decoder.padding_bytes + decoder.pending_bytes
     )
 
 
@@ -70,9 +66,7 @@ def test_an_ack_byte_by_byte() -> None:
     )
     assert frame.name == "ack"
     assert frame.value("value") == 70_000
-    assert frame.fields() == dict(
-        zip(("id", "verb", "code", "key", "value", "value2"), ACK_VALUES, strict=True)
-    )
+    assert frame.fields() == dict(zip(("id", "verb", "code", "key", "value", "value2"), ACK_VALUES, strict=True))
 
 
 def test_every_type_has_a_name_for_each_field() -> None:
@@ -152,17 +146,12 @@ def test_how_the_stream_is_cut_does_not_matter(raws: list[bytes], cuts: list[int
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b"\r\n>>> "])
 @pytest.mark.parametrize("separator", [b"", b"\0"])
 def test_text_between_frames_is_given_whole(ending: bytes, separator: bytes) -> None:
-    text = (
-        "Traceback (most recent call last):\r\n  File “main.py”, line 7 µs\r\nKeyboardInterrupt: ".encode()
-        + ending
-    )
+    text = "Traceback (most recent call last):\r\n  File “main.py”, line 7 µs\r\nKeyboardInterrupt: ".encode() + ending
     raws = run_stream(40, seed=2)
     stream = b"".join(raws[:20]) + text + separator + b"".join(raws[20:])
     for piece in (1, 7, 64, len(stream)):
         decoder = FrameDecoder()
-        found = [
-            item for at in range(0, len(stream), piece) for item in decoder.feed(stream[at : at + piece])
-        ]
+        found = [item for at in range(0, len(stream), piece) for item in decoder.feed(stream[at : at + piece])]
         assert text_of(found) == text.decode()
         assert [frame.raw for frame in frames_of(found)] == raws
         assert (decoder.lost, decoder.bad_crc, decoder.text_bytes) == (0, 0, len(text))

@@ -38,10 +38,7 @@ class RecordingDevice:
 
 def test_seams_allocate_nothing(bench: Bench) -> None:
     bench.run("scenarios.costs()", rb"costs done", 10_000_000)
-    costs = {
-        name: int(size)
-        for name, size in re.findall(r"cost (\w+) (-?\d+)", bench.text.decode(errors="replace"))
-    }
+    costs = {name: int(size) for name, size in re.findall(r"cost (\w+) (-?\d+)", bench.text.decode(errors="replace"))}
     assert len(costs) == 19
     assert [name for name, allocates in costs.items() if allocates] == ["allocating"]
     assert bench.expect(rb"heap (-?\d+)")[1] == b"0"
@@ -63,14 +60,10 @@ def test_each_chip_select_reaches_its_own_device_in_mode_1(bench: Bench) -> None
 
 
 def test_absent_chip_reads_as_zeros(bench: Bench) -> None:
-    assert (
-        bench.run("scenarios.exchange(0, b'\\x80123')", rb"exchange (b[^\r]*)")[1] == rb"b'\x00\x00\x00\x00'"
-    )
+    assert bench.run("scenarios.exchange(0, b'\\x80123')", rb"exchange (b[^\r]*)")[1] == rb"b'\x00\x00\x00\x00'"
 
 
-@pytest.mark.parametrize(
-    ("interlock", "footswitch", "enable"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)]
-)
+@pytest.mark.parametrize(("interlock", "footswitch", "enable"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
 def test_inputs(bench: Bench, interlock: int, footswitch: int, enable: int) -> None:
     for pin, level in ((7, interlock), (8, footswitch), (6, enable)):
         bench.pico.set_input(pin, level)
@@ -95,9 +88,7 @@ def test_watchdog_that_is_stopped_or_fed_does_not_reset(bench: Bench, kind: str)
     assert not bench.pico.watchdog.enabled
 
 
-@pytest.mark.parametrize(
-    ("kind", "reset", "cause"), [("starved", "watchdog", b"1"), ("reset", "forced", b"2")]
-)
+@pytest.mark.parametrize(("kind", "reset", "cause"), [("starved", "watchdog", b"1"), ("reset", "forced", b"2")])
 def test_reset_cause_and_phase_survive(bench: Bench, kind: str, reset: str, cause: bytes) -> None:
     assert bench.run("scenarios.identity()", rb"identity (\S+) (\d) (-?\d+)").groups() == (
         b"rpi_pico",
@@ -145,9 +136,7 @@ def test_mpremote_takes_over_while_frames_stream(bench: Bench) -> None:
     bench.expect(rb"\x01{59}\x00")
     mpremote = Path(sys.executable).parent / "mpremote"
     with serve_tcp(bench.pico) as port:
-        done = subprocess.run(
-            [mpremote, "connect", port.url, "fs", "ls"], capture_output=True, timeout=60, check=False
-        )
+        done = subprocess.run([mpremote, "connect", port.url, "fs", "ls"], capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(b"ls :")
         edges, level = port.call(lambda pico: (len(bench.enable), pico.pin_state(2).level))

@@ -137,9 +137,7 @@ def test_safe_off_tells_when_a_pin_is_not_low(bench: Bench) -> None:
 
 def test_the_same_pins_in_c_and_python(repo_root) -> None:
     board = repo_root / "boards" / "rpi_pico"
-    in_c = re.findall(
-        r"#define RFPROBE_(\w+)_GPIO \((\d+)\)", (board / "micropython" / "rf_pins.c").read_text()
-    )
+    in_c = re.findall(r"#define RFPROBE_(\w+)_GPIO \((\d+)\)", (board / "micropython" / "rf_pins.c").read_text())
     in_python = re.findall(r"^(ENABLE|DRIVE) = (\d+)$", (board / "rf_pins.py").read_text(), re.MULTILINE)
     registers = (board / "board.py").read_text()
     assert sorted(in_c) == sorted(in_python)

@@ -127,13 +127,9 @@ def test_missing_tool_is_one_line_and_exit_6(
     assert error.count("\n") == 1
 
 
-def test_unreachable_archive_is_one_clear_line_and_exit_6(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unreachable_archive_is_one_clear_line_and_exit_6(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = tmp_path / "cache"
-    code = image.main(
-        ["--firmware", str(FIRMWARE), "--cache", str(cache), "--mirror", f"file:{tmp_path}/nowhere"]
-    )
+    code = image.main(["--firmware", str(FIRMWARE), "--cache", str(cache), "--mirror", f"file:{tmp_path}/nowhere"])
     assert code == 6
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("image: fetching Debian's package lists failed: ")
@@ -144,9 +140,7 @@ def test_unreachable_archive_is_one_clear_line_and_exit_6(
 def test_second_build_comes_from_the_cache_at_once(test_image: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "rfprobe.uf2"
     command = [sys.executable, "-m", "rfprobe.image", "--firmware", str(FIRMWARE), "-o", str(output)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ)
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["cached"] is True
     assert output.read_bytes() == test_image.read_bytes()

@@ -1,7 +1,8 @@
 """Makes `data/stimulus.bin.z` and `data/frames.bin`: `python -m tests.runtimes.recording`.
 
 The stimulus is a whole run as the firmware's pins saw it: SPI bytes, ADC counts, inputs, host bytes. The frames are
-what the firmware sent, but for HELLO, which names the interpreter. Both are kept, so that any change of what the firmware says is seen and has to be meant.
+what the firmware sent, but for HELLO, which names the interpreter. Both are kept, so that any change of what the
+firmware says is seen and has to be meant.
 """
 
 import zlib

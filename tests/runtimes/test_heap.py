@@ -18,7 +18,7 @@ FAULTS = {
     "chip_reset:control@6": "fault",
     "jump:control@6": "fault",
     "cold_junction:guard@6": "fault",
-    "stale:control@6": "fault",
+    "stale:control@4": "fault",
     "spikes:control@3": None,
     "impedance_open@6": "fault",
     "impedance_short@6": "fault",

@@ -41,7 +41,7 @@ TABLE = (
     Broken("cold_junction:boundary", "cold_junction_range", "tc1_cold_junction", SEEN_S),
     Broken("stale:control", "sample_stale", "tc0_age", 1.2 + POLL_S),
     Broken("drift:control=4", "over_temperature", "tc0_over_temperature", 5.0, changes={"max_temperature_mC": 55_000}),
-    Broken("displaced:guard=5", "guard_over_temperature", "tc2_guard_temperature", 5.0, changes={"guard_trip_mC": 38_500}),
+    Broken("displaced:guard=5", "guard_over_temperature", "tc2_guard_temperature", 5.0, changes={"guard_trip_mC": 38_500}),  # noqa: E501
     Broken("impedance_open", "impedance_high", "impedance_high", TICK_S),
     Broken("impedance_short=19", "impedance_low", "impedance_low", 8 * TICK_S, changes={"ramp_mC_per_s": 500}),
     Broken("interlock", "interlock_open", "interlock_open", TICK_S),

@@ -94,7 +94,10 @@ def test_a_changed_spi_byte_is_noticed(tmp_path: Path) -> None:
         if recording[at : at + 2] == b"\x00\x07":  # a poll of chip 0: seven bytes sent, seven answered
             recording[at + 2 + 7 + 3] ^= 0x01
             break
-    assert without_hello(replay.replay(bytes(recording), NONCE_SEED, UID, 0, 0)) != clean
+    try:
+        assert without_hello(replay.replay(bytes(recording), NONCE_SEED, UID, 0, 0)) != clean
+    except ValueError as noticed:  # the reading was doubted, and the chip asked about it
+        assert "something else" in str(noticed)
 
 
 def test_the_recording_is_made_by_the_sources_of_today() -> None:

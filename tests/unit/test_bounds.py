@@ -547,8 +547,8 @@ def test_every_exempt_function_is_there(checked: Checked) -> None:
 PLANTED = [
     (
         "rfprobe_core.power",
-        "_IMPEDANCE_USED_MAX_OHM = 2_100",
-        "_IMPEDANCE_USED_MAX_OHM = 2_200",
+        "_IMPEDANCE_USED_MAX_OHM = const(2_100)",
+        "_IMPEDANCE_USED_MAX_OHM = const(2_200)",
         "sense_and_power",
     ),
     (
@@ -563,8 +563,8 @@ PLANTED = [
     ("rfprobe_core.lines", "_NUMBER_MAX - digit", "2 * _NUMBER_MAX - digit", "lines"),
     (
         "rfprobe_core.power",
-        "self.voltage_mV // 10 * GAIN_ONE",
-        "self.voltage_mV / 10 * GAIN_ONE",
+        "voltage_mV // 10 * _GAIN_ONE",
+        "voltage_mV / 10 * _GAIN_ONE",
         "sense_and_power",
     ),
 ]

@@ -218,9 +218,7 @@ class SerialHost(USBCDC):
         if self._initialized:
             self.set_control_lines(dtr=opened, rts=opened)
 
-    def _cdc_set_control_line_state(
-        self, value: int | None = None, interface_number: int | None = None
-    ) -> None:
+    def _cdc_set_control_line_state(self, value: int | None = None, interface_number: int | None = None) -> None:
         # The stock host opens the port as part of enumeration; here it is open only if a program opened it.
         super()._cdc_set_control_line_state(self._wanted_lines if value is None else value, interface_number)
 

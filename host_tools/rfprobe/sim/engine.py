@@ -10,9 +10,6 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-from rfprobe_core import plan, protocol
-from rfprobe_core.version import VERSION
-
 from rfprobe.client import Phase, RunClient
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
@@ -26,11 +23,14 @@ from rfprobe.sim.plant import TICK_S, Plant
 from rfprobe.sim.runtimes import default_runtime, make_runtime
 from rfprobe.sim.tissue import TissuePreset, load_tissue
 from rfprobe.wire import Frame
+from rfprobe_core import plan, protocol
+from rfprobe_core.version import VERSION
 
 __all__ = ["default_runtime", "simulate"]
 
 POLL_EVERY_TICKS = 5
 PROGRESS_EVERY_TICKS = 25
+_AGE_UNKNOWN = 255
 TAIL_TICKS = 30  # after the verdict: the last frames still come
 ACCEPTED_LIMIT_S = 60.0  # HELLO, claim, configure, arm: never longer than this
 
@@ -292,7 +292,9 @@ class ProgressView:
 
     def _temperature_C(self, frame: Frame, role: str) -> float | None:
         place = self._places.get(role)
-        return None if place is None else frame.value(f"tc{place}_mC") / 1000
+        if place is None or frame.value(f"tc{place}_age") == _AGE_UNKNOWN:
+            return None
+        return frame.value(f"tc{place}_mC") / 1000
 
     def progress(self, t_s: float) -> Progress:
         frame = self._last

@@ -163,8 +163,8 @@ FAULT_KINDS = (
     FaultKind("stage_off", (), _NONE, "", "the stage gives nothing", _stage_flag("stuck_off")),
     FaultKind("stage_gain", (), 0.3, "", "the stage gives this much of what is asked", _stage("gain", 1.0)),
     FaultKind("drive_inverted", (), _NONE, "", "the drive acts upside down", _stage_flag("inverted")),
-    FaultKind("enable_high", (), _NONE, "", "the enable pin reads high, whatever is done", _input(_HIGH, raise_it=True)),
-    FaultKind("enable_low", (), _NONE, "", "the enable pin reads low, whatever is done", _input(_LOW, raise_it=True)),
+    FaultKind("enable_high", (), _NONE, "", "the enable pin reads high, come what may", _input(_HIGH, raise_it=True)),
+    FaultKind("enable_low", (), _NONE, "", "the enable pin reads low, come what may", _input(_LOW, raise_it=True)),
     FaultKind("impedance_short", (), 5.0, "Ω", "the electrode is shorted", _impedance),
     FaultKind("impedance_open", (), 1e6, "Ω", "the electrode loses contact", _impedance),
     FaultKind("impedance_rise", (), 1.0, "1/s", "the impedance grows by this factor a second", _impedance_rise),
@@ -176,7 +176,7 @@ FAULT_KINDS = (
     FaultKind("operator_stop", (), _NONE, "", "the operator presses Stop", _host("stop")),
     FaultKind("late", (), 8000.0, "µs", "every tick is this late", _clock("late_us")),
     FaultKind("missed", (), 30.0, "ticks", "the CPU is away for this many ticks", _clock("missed_ticks")),
-    FaultKind("deadman_deaf", (), _NONE, "", "the dead-man takes no feed", _input(exchange.DEADMAN_DEAF, raise_it=True)),
+    FaultKind("deadman_deaf", (), _NONE, "", "the dead-man is deaf", _input(exchange.DEADMAN_DEAF, raise_it=True)),
     FaultKind("link_stalled", (), _NONE, "", "nothing reads the port", _input(exchange.LINK_READY, raise_it=False)),
 )  # fmt: skip
 BY_NAME = {kind.name: kind for kind in FAULT_KINDS}

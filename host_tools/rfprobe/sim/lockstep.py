@@ -1,4 +1,4 @@
-"""The virtual probe as one device: plant and board in lock step, one tick a call, bytes of the host's line in and out."""
+"""The virtual probe as one device: plant and board in lock step, one tick a call, bytes of the host in and out."""
 
 import struct
 

@@ -23,7 +23,7 @@ STEP_TICKS = 5  # the tissue and the sensors move in steps of 50 ms, the electri
 CLOCK_WRAP = 1 << 30
 PLACES = 4
 ROLES = ("control", "boundary", "guard")
-_REST = (round(25 * 128), round(25 * 64), 0, 0)
+_REST = ((25 * 128), (25 * 64), 0, 0)
 
 TruthRow = tuple[float | None, ...]
 

@@ -230,9 +230,7 @@ class AdcModel:
         self._last_step = len(self._table) - 1
         self._steps_per_unit = self._last_step / full_scale
         self._noise_steps = noise_LSB * ADC_STEPS_PER_LSB
-        self._random = np.random.Generator(
-            np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0xADC, channel)))
-        )
+        self._random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0xADC, channel))))
         self._block = block
         self._draw = iter(list[float]()).__next__
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import rfprobe_core
-
 from rfprobe.errors import BadInput, EnvironmentProblem
 from rfprobe.sim.onboard.exchange import RESPONSE_SIZE
 

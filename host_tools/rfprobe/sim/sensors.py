@@ -189,9 +189,7 @@ class ThermocoupleModel:
         self._draw = iter(noise_C).__next__
         return self._draw()
 
-    def _update_faulty(
-        self, junction_C: float, noise_C: float, dt_s: float, rf_on: float
-    ) -> tuple[int, int, int]:
+    def _update_faulty(self, junction_C: float, noise_C: float, dt_s: float, rf_on: float) -> tuple[int, int, int]:
         """The conversion with a fault on, or with something left over from one."""
         self._drift_C = self._drift_C + self.drift_C_per_s * dt_s if self.drift_C_per_s else 0.0
         if self.frozen:

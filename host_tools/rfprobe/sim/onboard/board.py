@@ -3,11 +3,11 @@
 import struct
 
 from .exchange import (
+    CONNECTED,
     DEADMAN_DEAF,
     ENABLE_READS_HIGH,
     ENABLE_READS_LOW,
     LINK_READY,
-    CONNECTED,
     RESPONSE,
     RESPONSE_HEAD,
     RESPONSE_SIZE,

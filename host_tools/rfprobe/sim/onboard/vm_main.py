@@ -36,4 +36,8 @@ def _run_locked(device, stimulus):
     return device.board.store()
 
 
-main()
+try:
+    main()
+except Exception as error:  # stdout is the wire: what went wrong is told beside it
+    sys.print_exception(error, sys.stderr)
+    sys.exit(1)
