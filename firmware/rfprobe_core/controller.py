@@ -58,7 +58,26 @@ _OFF_SETTLED_TICKS = const(3)
 _LATE_MAX_US = const(1_000_000)
 _DOSE_TICKS = const(50)
 _HEALTH_TICKS = const(100)
+_SPARING_TICKS = const(4)  # where telemetry comes more often, ticks cost what they cost
 _GUARD_LOOK_AHEAD_S = const(6)
+_LEASE_TICKS = const(100)
+_RESULT_LIMITED = const(2)
+_FLAG_ENABLE = const(1)
+_FLAG_INTERLOCK_CLOSED = const(2)
+_FLAG_FOOTSWITCH = const(4)
+_FLAG_LEASE = const(8)
+_FLAG_CONFIGURED = const(16)
+_FLAG_SATURATED = const(32)
+_FLAG_LIMITED = const(64)
+_FLAG_PROBE_CHECK = const(256)
+# Places in the power loop's state.
+_VOLTAGE_mV = const(0)
+_CURRENT_uA = const(1)
+_POWER_mW = const(2)
+_IMPEDANCE_mohm = const(3)
+_IMPEDANCE_KNOWN = const(4)
+_GAIN = const(5)
+_ENERGY_mJ = const(6)
 # Rows of the limit table, by name.
 _RF_WHILE_DISABLED = const(0)
 _ENABLE_STUCK_HIGH = const(1)
@@ -77,6 +96,10 @@ _TICKS_MISSED = const(13)
 _HEAP_FREE = const(14)
 _TC0_AGE = const(15)
 _EVERY_TICK_ROWS = const(19)
+# The place whose chip is polled, by the tick's phase among 10 or 12; none (9) where at 10 the frames of
+# telemetry fall, and the checks of the chips' configuration.
+_POLL_AT = (9, 0, 9, 1, 9, 9, 2, 9, 3, 9, 9, 9)
+_CHECK_PHASE = const(7)
 # Rows within a thermocouple's two groups.
 _STATUS = const(0)
 _NOT_BELIEVED = const(1)
@@ -140,6 +163,7 @@ class Controller:
         self._telemetry_ticks = 5
         self._poll_ticks = 10
         self._limited = False
+        self._telemetry_due = False
         self._take_values()
 
     # ---- the tick -------------------------------------------------------------------------------------------
@@ -163,13 +187,11 @@ class Controller:
         self._polled = -1
         self._believed = False
         phase = self.tick_count % self._poll_ticks
-        place = phase >> 1
-        if place >= self._fitted:
-            return
-        if phase & 1 == 0:
+        place = _POLL_AT[phase]
+        if place < self._fitted:
             self._poll(place)
-        elif place == self._config_place:
-            self._check_config(place)
+        elif phase == _CHECK_PHASE:
+            self._check_config(self._config_place)
 
     def _poll(self, place):
         chip = self.chips[place]
@@ -211,6 +233,7 @@ class Controller:
         table[_ENABLE_STUCK_HIGH] = _BIAS + 1 if high and not on else _BIAS
         table[_INTERLOCK_OPEN] = _BIAS if self.board.read_input(_INTERLOCK) else _BIAS + 1
         table[_LEASE_AGE] = _BIAS + (lease_age if lease_age < _AGE_MAX else _AGE_MAX) * _TICK_MS
+        table[_HEAP_FREE] = _BIAS + self.heap_free_bytes
         write_ages(table, _TC0_AGE, self._fresh_ticks, self._fitted, tick, _AGE_MAX)
         if self._elapsed > 1 or self._missed:
             self._count_missed()
@@ -226,19 +249,19 @@ class Controller:
 
     def _fill_with_rf_on(self, table, on, high):
         """The rows that apply in RAMP and HOLD alone."""
-        power = self.power
+        power = self.power.state
         late_us = self._late_us
         table[_ENABLE_STUCK_LOW] = _BIAS + 1 if on and not high else _BIAS
         table[_DEADMAN_REFUSED] = _BIAS + self.stage.feeds_refused
-        table[_OVER_VOLTAGE] = _BIAS + power.voltage_mV
-        table[_OVER_CURRENT] = _BIAS + power.current_uA
-        table[_OVER_POWER] = _BIAS + power.power_mW
-        impedance = power.impedance_mohm
+        table[_OVER_VOLTAGE] = _BIAS + power[_VOLTAGE_mV]
+        table[_OVER_CURRENT] = _BIAS + power[_CURRENT_uA]
+        table[_OVER_POWER] = _BIAS + power[_POWER_mW]
+        impedance = power[_IMPEDANCE_mohm]
         settled = self.sequence.rf_on_ticks >= _ON_SETTLED_TICKS
         # only a measured impedance can be too low; the bound used for want of current cannot
-        table[_IMPEDANCE_LOW] = _BIAS + (impedance if settled and power.impedance_known else _HIGHEST)
+        table[_IMPEDANCE_LOW] = _BIAS + (impedance if settled and power[_IMPEDANCE_KNOWN] else _HIGHEST)
         table[_IMPEDANCE_HIGH] = _BIAS + impedance if settled else _BIAS
-        table[_STAGE_GAIN] = _BIAS + power.gain
+        table[_STAGE_GAIN] = _BIAS + power[_GAIN]
         table[_TICK_LATE] = _BIAS + (late_us if late_us < _LATE_MAX_US else _LATE_MAX_US)
         table[_TICKS_MISSED] = _BIAS + self._missed
 
@@ -286,7 +309,7 @@ class Controller:
         before = sequence.state
         # whether the tissue, not only the set-point, is where it shall be: only such time counts as held
         near_target = abs(self._control.corrected_mC - self._target_mC) <= _NEAR_TARGET_MC
-        ended = sequence.advance(self._elapsed, self.power.energy_mJ, near_target)
+        ended = sequence.advance(self._elapsed, self.power.state[_ENERGY_mJ], near_target)
         if ended:
             completed = ended == CAUSE["hold_complete"]
             self._finish(protocol.RESULT_COMPLETED if completed else protocol.RESULT_LIMITED, ended)
@@ -336,22 +359,39 @@ class Controller:
             self._power_down()
 
     def _report(self):
-        """At most one frame of each kind a tick; the link takes one if it is ready."""
+        """Make what is due, and send one frame if the link is ready.
+
+        While energised a tick does one dear thing: it polls, makes a frame, or seals and sends one. What is due
+        in a tick that polls waits for the next.
+        """
         sequence = self.sequence
         reporter = self.reporter
         tick = self.tick_count
         if sequence.changed:
             sequence.changed = False
             self._event(protocol.EVENT_STATE, sequence.cause, NO_ROW, sequence.state, sequence.previous, tick)
-        # the rare ones first: telemetry may come in every tick
-        if tick % _DOSE_TICKS == 1:
+        if tick % self._telemetry_ticks == 0:
+            self._telemetry_due = True
+        if not sequence.energised() or self._telemetry_ticks < _SPARING_TICKS:
+            self._make_due(tick)
+            reporter.pump(self.board)
+        elif self._polled < 0 and not self._make_due(tick):
+            reporter.pump(self.board)
+
+    def _make_due(self, tick):
+        """Make at most one frame, the rare ones first: telemetry may come in every tick. Returns if one was made."""
+        reporter = self.reporter
+        if tick % _DOSE_TICKS == 2:
             reporter.dose(self)
-        elif tick % _HEALTH_TICKS == 2:
+        elif tick % _HEALTH_TICKS == 4:
             reporter.health(self)
             self.meter.begin_period()
-        elif tick % self._telemetry_ticks == 0:
+        elif self._telemetry_due:
+            self._telemetry_due = False
             reporter.telemetry(self)
-        reporter.pump(self.board)
+        else:
+            return False
+        return True
 
     # ---- endings --------------------------------------------------------------------------------------------
 
@@ -555,21 +595,21 @@ class Controller:
     def flags(self):
         """The FLAG_… bits of a telemetry frame."""
         sequence = self.sequence
-        flags = protocol.FLAG_ENABLE if self.stage.enabled else 0
-        if self.board.read_input(INTERLOCK):
-            flags |= protocol.FLAG_INTERLOCK_CLOSED
-        if self.board.read_input(FOOTSWITCH):
-            flags |= protocol.FLAG_FOOTSWITCH
-        if self.commands.lease_age_ticks(self.tick_count) <= LEASE_TICKS:
-            flags |= protocol.FLAG_LEASE
+        flags = _FLAG_ENABLE if self.stage.enabled else 0
+        if self.limits.table[_INTERLOCK_OPEN] == _BIAS:
+            flags |= _FLAG_INTERLOCK_CLOSED
+        if self.board.read_input(_FOOTSWITCH):
+            flags |= _FLAG_FOOTSWITCH
+        if self.commands.lease_age_ticks(self.tick_count) <= _LEASE_TICKS:
+            flags |= _FLAG_LEASE
         if self.digest >= 0:
-            flags |= protocol.FLAG_CONFIGURED
+            flags |= _FLAG_CONFIGURED
         if self.loop.saturated:
-            flags |= protocol.FLAG_SATURATED
-        if sequence.result == protocol.RESULT_LIMITED:
-            flags |= protocol.FLAG_LIMITED
-        if sequence.energised() and sequence.probe_check_ticks > 0:
-            flags |= protocol.FLAG_PROBE_CHECK
+            flags |= _FLAG_SATURATED
+        if sequence.result == _RESULT_LIMITED:
+            flags |= _FLAG_LIMITED
+        if sequence.probe_check_ticks > 0 and sequence.energised():
+            flags |= _FLAG_PROBE_CHECK
         return flags
 
     def setpoint_mC(self):

@@ -11,6 +11,10 @@ else:
         from rfprobe_core import kernels_plain as chosen
 
 EMITTER = chosen.EMITTER
+drive_fraction = chosen.drive_fraction
+measure_power = chosen.measure_power
+push_slope = chosen.push_slope
+slope_mC_per_s = chosen.slope_mC_per_s
 cobs_encode = chosen.cobs_encode
 crc16 = chosen.crc16
 crc16_byte = chosen.crc16_byte

@@ -3,7 +3,18 @@
 from binascii import crc_hqx
 from math import isqrt
 
-from rfprobe_core.kernels_plain import cobs_encode, crc16_byte, impedance_mohm, power_mW, same_bytes, write_ages
+from rfprobe_core.kernels_plain import (
+    cobs_encode,
+    crc16_byte,
+    drive_fraction,
+    impedance_mohm,
+    measure_power,
+    power_mW,
+    push_slope,
+    same_bytes,
+    slope_mC_per_s,
+    write_ages,
+)
 
 EMITTER = "cpython"
 
@@ -12,11 +23,15 @@ __all__ = (
     "cobs_encode",
     "crc16",
     "crc16_byte",
+    "drive_fraction",
     "impedance_mohm",
     "isqrt",
     "judge_rows",
+    "measure_power",
     "power_mW",
+    "push_slope",
     "same_bytes",
+    "slope_mC_per_s",
     "write_ages",
 )
 

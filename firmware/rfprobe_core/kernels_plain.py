@@ -116,6 +116,89 @@ def same_bytes(one, other, start, stop):
     return True
 
 
+def measure_power(state, voltage_mV, current_uA, ticks, limit_mJ):
+    """This tick's RMS voltage and current into `state` (see power.py): power, energy, impedance, load, gain.
+
+    `ticks` is 1…100. Of too little current to divide by only this is known: the impedance is at least V / I_min.
+    """
+    state[0] = voltage_mV
+    state[1] = current_uA
+    power = power_mW(voltage_mV, current_uA)
+    state[2] = power
+    energy_uJ = state[7] + power * 10 * ticks  # ≤ 1e9 + 1e3 < 2^30
+    energy_mJ = state[6] + energy_uJ // 1000
+    state[7] = energy_uJ % 1000
+    state[6] = energy_mJ if energy_mJ < limit_mJ else limit_mJ
+    if state[9] < 1_000:  # samples in one mean: · 1e6 mW < 2^30
+        state[8] += power
+        state[9] += 1
+    if state[10]:
+        known = current_uA >= state[14]
+        measured = impedance_mohm(voltage_mV, current_uA if known else state[14])
+        state[4] = 1 if known else 0
+        state[3] = measured
+        load = state[11]
+        if known and measured < load // 2:
+            state[11] = measured  # a short: the drive follows at once
+        elif known or measured > load:
+            most = load + load // 2  # one lost reading may not raise the drive
+            state[11] = load + ((measured if measured < most else most) - load) // 2
+    # what the stage makes of its drive, not of what is wanted: the drive has the gain taken out already
+    driven_cV = (state[12] >> 1) * state[13] // 32_767  # ≤ 32 767 · 32 000 < 2^30
+    if driven_cV >= 200:  # below 2 V the ratio is noise
+        measured = voltage_mV // 10 * 4_096 // driven_cV  # 5e4 · 4096 < 2^28
+        gain = state[5] + (measured - state[5]) // 8
+        if gain < 1_024:
+            gain = 1_024
+        state[5] = gain if gain < 8_192 else 8_192
+
+
+def drive_fraction(state, demand_mW):
+    """The drive fraction (0…65535) for `demand_mW` (0…50 000) into the load, within voltage and current."""
+    ohm = state[11] // 1000
+    if ohm > 2_100:  # 5e4 mW · 2100 Ω · 10 < 2^30
+        ohm = 2_100
+    volts_cV = isqrt(demand_mW * ohm * 10)
+    if volts_cV > state[15]:
+        volts_cV = state[15]
+    most_cV = state[16] * ohm // 10
+    if volts_cV > most_cV:
+        volts_cV = most_cV
+    state[10] = volts_cV
+    # the shift is undone before the gain is divided out: 65535 · 4096 < 2^28
+    fraction = (volts_cV * state[17] >> state[18]) * 4_096 // state[5]
+    if fraction > 65_535:
+        fraction = 65_535
+    state[12] = fraction
+    return fraction
+
+
+def push_slope(window, value_mC):
+    """The next sample of a slope window (see thermometry.py): n, place, sum, weighted sum + 2^28, then the ring.
+
+    Samples are kept above −100 °C, so that none is negative: ≤ 4e5, |weighted| ≤ 2e5 · Σ|2i−n+1| ≤ 2e5 · 112
+    < 2^25 for 15 points.
+    """
+    points = window[0]
+    at = window[1]
+    total = window[2]
+    value = value_mC + 100_000
+    oldest = window[4 + at]
+    window[4 + at] = value
+    window[3] += (points + 1) * oldest - 2 * total + (points - 1) * value
+    window[2] = total + value - oldest
+    at += 1
+    window[1] = at if at < points else 0
+
+
+def slope_mC_per_s(window, period_ms):
+    """Least-squares slope of a window of samples `period_ms` (10…250) apart, m°C per second."""
+    points = window[0]
+    divisor = points * (points * points - 1) // 6
+    # 2.24e7 · 40 < 2^30; // 84 (8 points) or // 560 (15): ≤ 1.1e7, · 25 < 2^29
+    return (window[3] - (1 << 28)) * 40 // divisor * 25 // period_ms
+
+
 def isqrt(value):
     """The integer square root of 0 … 2^30−1, by Newton's steps from above."""
     if value < 2:

@@ -103,3 +103,99 @@ def isqrt(value: int) -> int:
         if better >= guess:
             return guess
         guess = better
+
+
+@micropython.viper
+def measure_power(state: ptr32, voltage_mV: int, current_uA: int, ticks: int, limit_mJ: int):
+    state[0] = voltage_mV
+    state[1] = current_uA
+    power = ((voltage_mV >> 4) * (current_uA >> 7)) // 125 * 32 // 125
+    if power > 1_000_000:
+        power = 1_000_000
+    state[2] = power
+    energy_uJ = int(state[7]) + power * 10 * ticks
+    energy_mJ = int(state[6]) + energy_uJ // 1000
+    state[7] = energy_uJ % 1000
+    state[6] = energy_mJ if energy_mJ < limit_mJ else limit_mJ
+    if int(state[9]) < 1_000:
+        state[8] = int(state[8]) + power
+        state[9] = int(state[9]) + 1
+    if int(state[10]) != 0:
+        least_uA = int(state[14])
+        known = 0
+        if current_uA >= least_uA:
+            known = 1
+            least_uA = current_uA
+        sixteenths = voltage_mV * 1000 // (least_uA >> 4)
+        measured = 500_000_000
+        if sixteenths < 8_000_000:
+            measured = (sixteenths >> 4) * 1000 + (((sixteenths & 15) * 1000) >> 4)
+        state[4] = known
+        state[3] = measured
+        load = int(state[11])
+        if known != 0 and measured < load // 2:
+            state[11] = measured
+        elif known != 0 or measured > load:
+            most = load + load // 2
+            if measured < most:
+                most = measured
+            state[11] = load + (most - load) // 2
+    driven_cV = (int(state[12]) >> 1) * int(state[13]) // 32_767
+    if driven_cV >= 200:
+        measured = voltage_mV // 10 * 4_096 // driven_cV
+        gain = int(state[5])
+        gain += (measured - gain) // 8
+        if gain < 1_024:
+            gain = 1_024
+        if gain > 8_192:
+            gain = 8_192
+        state[5] = gain
+
+
+@micropython.viper
+def drive_fraction(state: ptr32, demand_mW: int) -> int:
+    ohm = int(state[11]) // 1000
+    if ohm > 2_100:
+        ohm = 2_100
+    square = demand_mW * ohm * 10
+    volts_cV = square
+    if square >= 2:
+        volts_cV = 32768
+        better = (volts_cV + square // volts_cV) >> 1
+        while better < volts_cV:
+            volts_cV = better
+            better = (volts_cV + square // volts_cV) >> 1
+    if volts_cV > int(state[15]):
+        volts_cV = int(state[15])
+    most_cV = int(state[16]) * ohm // 10
+    if volts_cV > most_cV:
+        volts_cV = most_cV
+    state[10] = volts_cV
+    fraction = ((volts_cV * int(state[17])) >> int(state[18])) * 4_096 // int(state[5])
+    if fraction > 65_535:
+        fraction = 65_535
+    state[12] = fraction
+    return fraction
+
+
+@micropython.viper
+def push_slope(window: ptr32, value_mC: int):
+    points = int(window[0])
+    at = int(window[1])
+    total = int(window[2])
+    value = value_mC + 100_000
+    oldest = int(window[4 + at])
+    window[4 + at] = value
+    window[3] = int(window[3]) + (points + 1) * oldest - 2 * total + (points - 1) * value
+    window[2] = total + value - oldest
+    at += 1
+    if at >= points:
+        at = 0
+    window[1] = at
+
+
+@micropython.viper
+def slope_mC_per_s(window: ptr32, period_ms: int) -> int:
+    points = int(window[0])
+    divisor = points * (points * points - 1) // 6
+    return (int(window[3]) - (1 << 28)) * 40 // divisor * 25 // period_ms

@@ -2,147 +2,121 @@
 
 The outer loop is linear in power; this one takes the impedance out, which in tissue halves and doubles within
 a second. It starts from the smallest impedance allowed, so that an unknown load gets too little, never too much.
+Its numbers are in one array: the kernels do the arithmetic (kernels_plain.py is the one to read).
 """
 
-from rfprobe_core.constant import const
-from rfprobe_core.kernels import impedance_mohm, isqrt, power_mW
+from array import array
+
+from rfprobe_core.kernels import drive_fraction, impedance_mohm, measure_power, power_mW
+
+__all__ = ("GAIN_ONE", "IMPEDANCE_MAX_MOHM", "POWER_MAX_MW", "PowerLoop", "impedance_mohm", "power_mW")
 
 FRACTION_FULL = 65_535
-_FRACTION_FULL = const(65_535)
 GAIN_ONE = 4_096  # stage gain (measured / commanded voltage), ×4096
-_GAIN_ONE = const(4_096)
-_GAIN_LOW = const(1_024)
-_GAIN_HIGH = const(8_192)
-_GAIN_MIN_CV = const(200)  # below 2 V the ratio is noise
-_IMPEDANCE_USED_MAX_OHM = const(2_100)  # 5e4 mW · 2100 Ω · 10 < 2^30
 IMPEDANCE_MAX_MOHM = 500_000_000  # where the kernels saturate
 POWER_MAX_MW = 1_000_000
-_ACHIEVED_MOST = const(1_000)  # samples in one mean: · 1e6 mW < 2^30
+
+# Places in PowerLoop.state, which the kernels work on.
+VOLTAGE_mV = 0
+CURRENT_uA = 1
+POWER_mW = 2
+IMPEDANCE_mohm = 3
+IMPEDANCE_KNOWN = 4
+GAIN = 5
+ENERGY_mJ = 6
+ENERGY_uJ = 7
+ACHIEVED_SUM_mW = 8
+ACHIEVED_COUNT = 9
+COMMANDED_cV = 10
+LOAD_mohm = 11
+FRACTION = 12
+FULL_SCALE_cV = 13
+MIN_CURRENT_uA = 14
+MAX_VOLTAGE_cV = 15
+MAX_CURRENT_mA = 16
+FRACTION_SCALE = 17
+FRACTION_SHIFT = 18
+_STATE_SIZE = 19
+
+
+def _at(place):
+    """A number of the state, under its name."""
+
+    def get(loop):
+        return loop.state[place]
+
+    def put(loop, value):
+        loop.state[place] = value
+
+    return property(get, put)
 
 
 class PowerLoop:
     """What the stage delivers, and what to ask of it next. `measure` first, then `drive`."""
 
+    voltage_mV = _at(VOLTAGE_mV)
+    current_uA = _at(CURRENT_uA)
+    power_mW = _at(POWER_mW)
+    impedance_mohm = _at(IMPEDANCE_mohm)  # what the limits judge: N samples in a row, no memory
+    impedance_known = _at(IMPEDANCE_KNOWN)  # the current is large enough to divide by
+    gain = _at(GAIN)
+    energy_mJ = _at(ENERGY_mJ)
+    fraction = _at(FRACTION)
+
     def __init__(self):
-        self.voltage_mV = 0
-        self.current_uA = 0
-        self.power_mW = 0
-        self.impedance_mohm = 0
-        self._load_mohm = 0
-        self.impedance_known = False  # the current is large enough to divide by
-        self.gain = GAIN_ONE
-        self.fraction = 0
-        self.energy_mJ = 0
-        self._energy_uJ = 0
-        self._commanded_cV = 0
-        self._achieved_sum_mW = 0
-        self._achieved_count = 0
-        self._full_scale_cV = 100
-        self._max_voltage_cV = 0
-        self._max_current_mA = 0
-        self._min_current_uA = 1
-        self._min_impedance_mohm = 0
-        self._fraction_scale = 0
-        self._fraction_shift = 0
+        self.state = array("i", [0] * _STATE_SIZE)
+        self.state[GAIN] = GAIN_ONE
+        self.state[FULL_SCALE_cV] = 100
+        self.state[MIN_CURRENT_uA] = 1
 
     def configure(self, full_scale_mV, max_voltage_mV, max_current_uA, min_current_uA, min_impedance_mohm):
-        self._full_scale_cV = full_scale_mV // 10
-        self._max_voltage_cV = max_voltage_mV // 10
-        self._max_current_mA = max_current_uA // 1000
-        self._min_current_uA = min_current_uA
+        state = self.state
+        full_scale_cV = full_scale_mV // 10
+        state[FULL_SCALE_cV] = full_scale_cV
+        state[MAX_VOLTAGE_cV] = max_voltage_mV // 10
+        state[MAX_CURRENT_mA] = max_current_uA // 1000
+        state[MIN_CURRENT_uA] = min_current_uA
         self._min_impedance_mohm = min_impedance_mohm
         # fraction = cV · 65535 / full_scale as one multiplication and a shift: scale < 2^14, cV < 2^15
         shift = 0
-        while (FRACTION_FULL << (shift + 1)) // self._full_scale_cV < 16_384:
+        while (FRACTION_FULL << (shift + 1)) // full_scale_cV < 16_384:
             shift += 1
-        self._fraction_scale = (FRACTION_FULL << shift) // self._full_scale_cV
-        self._fraction_shift = shift
+        state[FRACTION_SCALE] = (FRACTION_FULL << shift) // full_scale_cV
+        state[FRACTION_SHIFT] = shift
         self.begin_run()
 
     def begin_run(self):
-        self.impedance_mohm = self._min_impedance_mohm
-        self._load_mohm = self._min_impedance_mohm
-        self.impedance_known = False
-        self.gain = GAIN_ONE
-        self.energy_mJ = 0
-        self._energy_uJ = 0
-        self._achieved_sum_mW = 0
-        self._achieved_count = 0
+        state = self.state
+        state[IMPEDANCE_mohm] = self._min_impedance_mohm
+        state[LOAD_mohm] = self._min_impedance_mohm
+        state[IMPEDANCE_KNOWN] = 0
+        state[GAIN] = GAIN_ONE
+        state[ENERGY_mJ] = 0
+        state[ENERGY_uJ] = 0
+        state[ACHIEVED_SUM_mW] = 0
+        state[ACHIEVED_COUNT] = 0
         self.release()
 
     def release(self):
         """Nothing is asked of the stage any more."""
-        self.fraction = 0
-        self._commanded_cV = 0
+        self.state[FRACTION] = 0
+        self.state[COMMANDED_cV] = 0
 
     def measure(self, voltage_mV, current_uA, ticks, limit_mJ):
         """Take this tick's RMS voltage and current; `ticks` (1…100) have passed since the last."""
-        self.voltage_mV = voltage_mV
-        self.current_uA = current_uA
-        power = power_mW(voltage_mV, current_uA)
-        self.power_mW = power
-        energy = self._energy_uJ + power * 10 * ticks  # ≤ 1e9 + 1e3 < 2^30
-        total = self.energy_mJ + energy // 1000
-        self._energy_uJ = energy % 1000
-        self.energy_mJ = total if total < limit_mJ else limit_mJ
-        count = self._achieved_count
-        if count < _ACHIEVED_MOST:
-            self._achieved_sum_mW += power
-            self._achieved_count = count + 1
-        if self._commanded_cV:
-            self._update_impedance(voltage_mV, current_uA)
-        self._update_gain(voltage_mV)
+        measure_power(self.state, voltage_mV, current_uA, ticks, limit_mJ)
 
     def take_achieved_mW(self):
         """The mean power since the last call; begins a new mean."""
-        if self._achieved_count == 0:
-            return self.power_mW
-        mean = self._achieved_sum_mW // self._achieved_count
-        self._achieved_sum_mW = 0
-        self._achieved_count = 0
+        state = self.state
+        count = state[ACHIEVED_COUNT]
+        if count == 0:
+            return state[POWER_mW]
+        mean = state[ACHIEVED_SUM_mW] // count
+        state[ACHIEVED_SUM_mW] = 0
+        state[ACHIEVED_COUNT] = 0
         return mean
-
-    def _update_impedance(self, voltage_mV, current_uA):
-        known = current_uA >= self._min_current_uA
-        # too little current to divide by: all that is known is that the impedance is at least V / I_min
-        measured = impedance_mohm(voltage_mV, current_uA if known else self._min_current_uA)
-        self.impedance_known = known
-        self.impedance_mohm = measured  # what the limits judge: N samples in a row, no memory
-        load = self._load_mohm
-        if known and measured < load // 2:
-            self._load_mohm = measured  # a short: the drive follows at once
-        elif known or measured > load:
-            most = load + load // 2  # one lost reading may not raise the drive
-            self._load_mohm = load + ((measured if measured < most else most) - load) // 2
-
-    def _update_gain(self, voltage_mV):
-        """What the stage makes of its drive, not of what is wanted: the drive has the gain taken out already."""
-        driven_cV = (self.fraction >> 1) * self._full_scale_cV // (_FRACTION_FULL >> 1)  # ≤ 32 767 · 32 000 < 2^30
-        if driven_cV < _GAIN_MIN_CV:
-            return
-        measured = voltage_mV // 10 * _GAIN_ONE // driven_cV  # 5e4 · 4096 < 2^28
-        gain = self.gain
-        gain += (measured - gain) // 8
-        if gain < _GAIN_LOW:
-            gain = _GAIN_LOW
-        self.gain = gain if gain < _GAIN_HIGH else _GAIN_HIGH
 
     def drive(self, demand_mW):
         """The drive fraction (0…65535 of full-scale voltage) that gives `demand_mW` (0…50 000) now."""
-        ohm = self._load_mohm // 1000
-        if ohm > _IMPEDANCE_USED_MAX_OHM:
-            ohm = _IMPEDANCE_USED_MAX_OHM
-        volts_cV = isqrt(demand_mW * ohm * 10)
-        most_cV = self._max_voltage_cV
-        if volts_cV > most_cV:
-            volts_cV = most_cV
-        most_cV = self._max_current_mA * ohm // 10
-        if volts_cV > most_cV:
-            volts_cV = most_cV
-        self._commanded_cV = volts_cV
-        # the shift is undone before the gain is divided out: 65535 · 4096 < 2^28
-        fraction = (volts_cV * self._fraction_scale >> self._fraction_shift) * _GAIN_ONE // self.gain
-        if fraction > _FRACTION_FULL:
-            fraction = _FRACTION_FULL
-        self.fraction = fraction
-        return fraction
+        return drive_fraction(self.state, demand_mW)

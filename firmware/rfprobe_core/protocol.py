@@ -276,6 +276,8 @@ CAUSES = (
     "hold_complete",
     "reset_in_run",
 )
+# RF may be on although nobody wants it: these are told whatever else was told before.
+GRAVEST = ("rf_while_disabled", "safe_off_unverified", "enable_stuck_high")
 CAUSE = {name: index for index, name in enumerate(CAUSES)}
 
 

@@ -1,17 +1,36 @@
-"""What the device says: frames, whole or dropped and counted, never waited for."""
+"""What the device says: frames, whole or dropped and counted, never waited for.
+
+A frame is packed in the tick that it tells of, and sealed (CRC, COBS) and sent by a later one: each is dear.
+"""
 
 import struct
 
 from rfprobe_core import protocol
+from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up
 from rfprobe_core.kernels import cobs_encode, crc16
 from rfprobe_core.safety import HIGHEST
-from rfprobe_core.protocol import CRC_SIZE, CRC_START, HEADER, HEADER_SIZE, SCHEMA, U32_MAX
+from rfprobe_core.protocol import CRC_SIZE, HEADER, HEADER_SIZE, U32_MAX
 
 SLOTS = 16
+_SLOTS = const(16)
 SLOT_SIZE = 64  # one USB packet: a small frame with its CRC and framing fits
-RESERVED = 6  # the last slots are for acks and events: telemetry gives way to them
+RESERVED = 6
+_RESERVED = const(6)  # the last slots are for acks and events: telemetry gives way to them
 
+_HEADER = HEADER
+_HEADER_SIZE = const(10)
+_CRC_SIZE = const(2)
+_CRC_START = const(0xFFFF)
+_SCHEMA = const(1)
+_U32_MAX = const((1 << 30) - 1)
+_TELEMETRY_TYPE = const(1)
+_VOLTAGE_mV = const(0)
+_CURRENT_uA = const(1)
+_POWER_mW = const(2)
+_IMPEDANCE_mohm = const(3)
+_IMPEDANCE_KNOWN = const(4)
+_ENERGY_mJ = const(6)
 _TELEMETRY = protocol.FRAMES[protocol.TELEMETRY][1]
 _DOSE = protocol.FRAMES[protocol.DOSE][1]
 _HEALTH = protocol.FRAMES[protocol.HEALTH][1]
@@ -26,13 +45,15 @@ class Reporter:
         self.frames_sent = 0
         self.frames_dropped = 0
         self.clamped = False  # a field did not fit since the last telemetry frame
-        self._payload = bytearray(HEADER_SIZE + protocol.MAX_BODY + CRC_SIZE)
-        self._ring = tuple([bytearray(SLOT_SIZE) for _ in range(SLOTS)])
+        self._ring = tuple([bytearray(SLOT_SIZE) for _ in range(SLOTS)])  # payloads, not sealed yet
+        self._payload = self._ring[0]  # what is being packed
+        self._no_room = bytearray(SLOT_SIZE)
+        self._sealed = bytearray(protocol.MAX_FRAME)
         self._lengths = bytearray(SLOTS)
         self._first = 0
         self._waiting = 0
         self._sequence = 0
-        self._hello = bytearray(protocol.MAX_FRAME)
+        self._hello = bytearray(HEADER_SIZE + protocol.MAX_BODY + CRC_SIZE)
         self._hello_length = 0
 
     def clip(self, value, highest):
@@ -43,61 +64,72 @@ class Reporter:
         return 0 if value < 0 else highest
 
     def _header(self, kind, state, tick):
-        struct.pack_into(HEADER, self._payload, 0, kind, SCHEMA, 0, state, self._sequence, tick & U32_MAX)
-        self._sequence = (self._sequence + 1) & 0xFFFF
+        """Begin a frame in the next slot, or where nothing comes of it."""
+        waiting = self._waiting
+        payload = self._ring[(self._first + waiting) % _SLOTS] if waiting < _SLOTS else self._no_room
+        self._payload = payload
+        sequence = self._sequence
+        struct.pack_into(_HEADER, payload, 0, kind, _SCHEMA, 0, state, sequence, tick & _U32_MAX)
+        self._sequence = (sequence + 1) & 0xFFFF
+        return payload
 
-    def _room(self, reserve):
-        if self._waiting + reserve < SLOTS:
-            return True
-        # the sequence number is spent, so that the gap is seen
-        self.frames_dropped = add_up(self.frames_dropped, 1)
-        return False
+    def _queue(self, size, reserve):
+        """The frame of `size` body bytes is packed; it waits for the link, or is dropped if less than `reserve` is left."""
+        waiting = self._waiting
+        if waiting + reserve < _SLOTS:
+            self._lengths[(self._first + waiting) % _SLOTS] = size
+            self._waiting = waiting + 1
+        else:
+            # the sequence number is spent, so that the gap is seen
+            self.frames_dropped = add_up(self.frames_dropped, 1)
 
-    def _seal(self, size, target):
-        """Close the payload of `size` body bytes with its CRC and encode it; returns the encoded length."""
-        end = HEADER_SIZE + size
-        crc = crc16(self._payload, end, CRC_START)
-        self._payload[end] = crc & 0xFF
-        self._payload[end + 1] = crc >> 8
-        return cobs_encode(self._payload, end + CRC_SIZE, target)
-
-    def _queue(self, size):
-        slot = (self._first + self._waiting) % SLOTS
-        self._lengths[slot] = self._seal(size, self._ring[slot])
-        self._waiting += 1
+    def _seal(self, payload, size):
+        """Close a payload of `size` body bytes with its CRC and encode it; returns the encoded length."""
+        end = _HEADER_SIZE + size
+        crc = crc16(payload, end, _CRC_START)
+        payload[end] = crc & 0xFF
+        payload[end + 1] = crc >> 8
+        return cobs_encode(payload, end + _CRC_SIZE, self._sealed)
 
     def telemetry(self, c):
         """One TELEMETRY frame of the controller `c`."""
         sequence = c.sequence
-        power = c.power
-        tcs = c.thermocouples
+        power = c.power.state
+        tick = c.tick_count
+        tc0, tc1, tc2, tc3 = c.thermocouples
         flags = c.flags()
-        self._header(protocol.TELEMETRY, sequence.state, c.tick_count)
-        voltage_cV = self.clip(power.voltage_mV // 10, 0xFFFF)
-        current_dmA = self.clip(power.current_uA // 100, 0xFFFF)
-        measured_mW = self.clip(power.power_mW, 0xFFFF)
-        demand_mW = self.clip(c.demand_mW, 0xFFFF)
-        impedance = power.impedance_mohm // 100
-        if not power.impedance_known or impedance > 0xFFFF:
+        payload = self._header(_TELEMETRY_TYPE, sequence.state, tick)
+        voltage_cV = power[_VOLTAGE_mV] // 10
+        if voltage_cV > 0xFFFF:
+            voltage_cV = self.clip(voltage_cV, 0xFFFF)
+        current_dmA = power[_CURRENT_uA] // 100
+        if current_dmA > 0xFFFF:
+            current_dmA = self.clip(current_dmA, 0xFFFF)
+        measured_mW = power[_POWER_mW]
+        if measured_mW > 0xFFFF:
+            measured_mW = self.clip(measured_mW, 0xFFFF)
+        demand_mW = c.demand_mW
+        impedance = power[_IMPEDANCE_mohm] // 100
+        if not power[_IMPEDANCE_KNOWN] or impedance > 0xFFFF:
             impedance = 0xFFFF
         if self.clamped:
             flags |= protocol.FLAG_FIELD_CLAMPED
             self.clamped = False
         struct.pack_into(
             _TELEMETRY,
-            self._payload,
-            HEADER_SIZE,
+            payload,
+            _HEADER_SIZE,
             flags,
             sequence.cause,
             sequence.result,
-            tcs[0].temperature_mC,
-            tcs[1].temperature_mC,
-            tcs[2].temperature_mC,
-            tcs[3].temperature_mC,
-            min(tcs[0].age_ticks(c.tick_count), 255),
-            min(tcs[1].age_ticks(c.tick_count), 255),
-            min(tcs[2].age_ticks(c.tick_count), 255),
-            min(tcs[3].age_ticks(c.tick_count), 255),
+            tc0.temperature_mC,
+            tc1.temperature_mC,
+            tc2.temperature_mC,
+            tc3.temperature_mC,
+            tc0.age_byte(tick),
+            tc1.age_byte(tick),
+            tc2.age_byte(tick),
+            tc3.age_byte(tick),
             c.setpoint_mC(),
             demand_mW,
             measured_mW,
@@ -105,39 +137,37 @@ class Reporter:
             current_dmA,
             impedance,
             c.stage.duty,
-            power.energy_mJ,
-            self.clip(sequence.left_ticks, U32_MAX),
+            power[_ENERGY_mJ],
+            sequence.left_ticks,
         )
-        if self._room(RESERVED):
-            self._queue(48)
+        self._queue(48, _RESERVED)
 
     def dose(self, c):
-        tcs = c.thermocouples
-        self._header(protocol.DOSE, c.sequence.state, c.tick_count)
+        tc0, tc1, tc2, tc3 = c.thermocouples
+        payload = self._header(protocol.DOSE, c.sequence.state, c.tick_count)
         struct.pack_into(
             _DOSE,
-            self._payload,
-            HEADER_SIZE,
-            tcs[0].dose.total_ms,
-            tcs[1].dose.total_ms,
-            tcs[2].dose.total_ms,
-            tcs[3].dose.total_ms,
-            tcs[0].peak_mC,
-            tcs[1].peak_mC,
-            tcs[2].peak_mC,
-            tcs[3].peak_mC,
+            payload,
+            _HEADER_SIZE,
+            tc0.dose.total_ms,
+            tc1.dose.total_ms,
+            tc2.dose.total_ms,
+            tc3.dose.total_ms,
+            tc0.peak_mC,
+            tc1.peak_mC,
+            tc2.peak_mC,
+            tc3.peak_mC,
             self.clip(c.sequence.rf_on_ticks * protocol.TICK_MS, U32_MAX),
         )
-        if self._room(RESERVED):
-            self._queue(36)
+        self._queue(36, _RESERVED)
 
     def health(self, c):
         meter = c.meter
-        self._header(protocol.HEALTH, c.sequence.state, c.tick_count)
+        payload = self._header(protocol.HEALTH, c.sequence.state, c.tick_count)
         struct.pack_into(
             _HEALTH,
-            self._payload,
-            HEADER_SIZE,
+            payload,
+            _HEADER_SIZE,
             meter.cost_us_mean(),
             meter.cost_us_max,
             meter.late_us_max,
@@ -149,22 +179,19 @@ class Reporter:
             min(c.commands.lease_left_ms(c.tick_count), 0xFFFF),
             min(c.faults, 0xFFFF),
         )
-        if self._room(RESERVED):
-            self._queue(32)
+        self._queue(32, _RESERVED)
 
     def event(self, state, tick, code, cause, row, value, limit, first_tick):
-        self._header(protocol.EVENT, state, tick)
+        payload = self._header(protocol.EVENT, state, tick)
         struct.pack_into(
-            _EVENT, self._payload, HEADER_SIZE, code, cause, row, value, limit, first_tick & U32_MAX
+            _EVENT, payload, _HEADER_SIZE, code, cause, row, value, limit, first_tick & U32_MAX
         )
-        if self._room(0):
-            self._queue(16)
+        self._queue(16, 0)
 
     def ack(self, state, tick, command_id, verb, code, key, value, value2):
-        self._header(protocol.ACK, state, tick)
-        struct.pack_into(_ACK, self._payload, HEADER_SIZE, command_id, verb, code, key, value, value2)
-        if self._room(0):
-            self._queue(16)
+        payload = self._header(protocol.ACK, state, tick)
+        struct.pack_into(_ACK, payload, _HEADER_SIZE, command_id, verb, code, key, value, value2)
+        self._queue(16, 0)
 
     def idle(self):
         """Whether no frame waits for the link."""
@@ -172,10 +199,11 @@ class Reporter:
 
     def hello(self, state, tick, text):
         """The next frame to be sent. Allocates: only at rest, and only when `idle`, so that it keeps its turn."""
-        self._header(protocol.HELLO, state, tick)
+        header = self._header(protocol.HELLO, state, tick)
         size = len(text)
-        self._payload[HEADER_SIZE : HEADER_SIZE + size] = text
-        self._hello_length = self._seal(size, self._hello)
+        self._hello[:HEADER_SIZE] = header[:HEADER_SIZE]
+        self._hello[HEADER_SIZE : HEADER_SIZE + size] = text
+        self._hello_length = size
 
     def pump(self, link):
         """Hand one frame to the link if it can take it whole without waiting."""
@@ -184,11 +212,12 @@ class Reporter:
         if not link.link_ready():
             return
         if self._hello_length:
-            link.link_write(self._hello, self._hello_length)
+            length = self._seal(self._hello, self._hello_length)
             self._hello_length = 0
         else:
             slot = self._first
-            link.link_write(self._ring[slot], self._lengths[slot])
-            self._first = slot + 1 if slot + 1 < SLOTS else 0
+            length = self._seal(self._ring[slot], self._lengths[slot])
+            self._first = slot + 1 if slot + 1 < _SLOTS else 0
             self._waiting -= 1
+        link.link_write(self._sealed, length)
         self.frames_sent = add_up(self.frames_sent, 1)

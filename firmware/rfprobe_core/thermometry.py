@@ -4,6 +4,7 @@ from array import array
 
 from rfprobe_core.constant import const
 from rfprobe_core.dose import Dose
+from rfprobe_core.kernels import push_slope, slope_mC_per_s
 
 # Status of one poll, told by the driver. 0 and 1 carry a value; the rest name why there is none.
 FRESH = 0
@@ -27,47 +28,31 @@ _TICK_MASK = const((1 << 30) - 1)
 _FRESH = const(0)
 _REPEAT = const(1)
 _JUMP_MC = const(5_000)
-_CENTRE_MC = const(100_000)  # LOWEST and HIGHEST are ±200 °C around it
 
 
 class SlopeWindow:
     """Least-squares slope over the last n samples, kept up to date in constant time, exact in integers."""
 
     def __init__(self, points):
-        self._points = points
-        self._ring = array("i", [0] * points)
-        self._divisor = points * (points * points - 1) // 6
-        self._next = 0
-        self._sum = 0
-        self._weighted = 0
+        self.window = array("i", [points, 0, 0, 1 << 28] + [0] * points)
 
     def reset(self, value_mC):
         """Fill the window with one value: slope 0."""
-        centred = value_mC - _CENTRE_MC
-        for index in range(self._points):
-            self._ring[index] = centred
-        self._sum = centred * self._points
-        self._weighted = 0
-        self._next = 0
+        window = self.window
+        points = window[0]
+        value = value_mC - LOWEST_MC
+        for index in range(points):
+            window[4 + index] = value
+        window[1] = 0
+        window[2] = value * points
+        window[3] = 1 << 28
 
     def push(self, value_mC):
-        # |centred| ≤ 2e5, so |weighted| ≤ 2e5 · Σ|2i−n+1| ≤ 2e5 · 112 < 2^25 for 15 points
-        points = self._points
-        ring = self._ring
-        at = self._next
-        total = self._sum
-        centred = value_mC - _CENTRE_MC
-        oldest = ring[at]
-        ring[at] = centred
-        self._weighted += (points + 1) * oldest - 2 * total + (points - 1) * centred
-        self._sum = total + centred - oldest
-        at += 1
-        self._next = at if at < points else 0
+        push_slope(self.window, value_mC)
 
     def slope_mC_per_s(self, period_ms):
         """m°C per second, for samples `period_ms` apart (10…250)."""
-        # 2.24e7 · 40 < 2^30; // 84 (8 points) or // 560 (15): ≤ 1.1e7, · 25 < 2^29
-        return self._weighted * 40 // self._divisor * 25 // period_ms
+        return slope_mC_per_s(self.window, period_ms)
 
 
 class Thermocouple:
@@ -110,6 +95,12 @@ class Thermocouple:
         age = (tick - fresh) & _TICK_MASK
         return age if age < _AGE_MAX else _AGE_MAX
 
+    def age_byte(self, tick):
+        """The age as a telemetry frame tells it: 255 for 255 and more."""
+        fresh = self.fresh_tick
+        age = (tick - fresh) & _TICK_MASK if fresh >= 0 else 255
+        return age if age < 255 else 255
+
     def take(self, status, measured_mC, period_ms, tick):
         """One poll of the chip in this `tick`, `period_ms` (10…250) after the one before; returns the status as judged."""
         if status <= _REPEAT:
@@ -135,11 +126,13 @@ class Thermocouple:
         self.temperature_mC = value_mC
         if value_mC > self.peak_mC:
             self.peak_mC = value_mC
-        self._short.push(value_mC)
-        self._long.push(value_mC)
-        slope = self._short.slope_mC_per_s(period_ms)
+        window = self._long.window
+        push_slope(window, value_mC)
+        self.long_slope_mC_per_s = slope_mC_per_s(window, period_ms)
+        window = self._short.window
+        push_slope(window, value_mC)
+        slope = slope_mC_per_s(window, period_ms)
         self.slope_mC_per_s = slope
-        self.long_slope_mC_per_s = self._long.slope_mC_per_s(period_ms)
         # the sensor lags by lag_ms: |slope| < 2^29 / 10, limited so that the product stays small
         if slope < -40_000:
             slope = -40_000

@@ -348,8 +348,11 @@ class RunClient:
             self._hear_verdict(result, cause if cause != _NO_CAUSE else self._usual_cause(result), now_s)
 
     def _hear_verdict(self, result: str, cause: str, now_s: float) -> None:
-        """The last verdict stands: a fault while cooling down is graver than the end before it."""
-        if self.over:
+        """The last verdict stands: a fault while cooling down is graver than the end before it.
+
+        Once all is over, only the news that RF may be on is still taken in.
+        """
+        if self.over and cause not in protocol.GRAVEST:
             return
         self._wake_s = -math.inf
         self._device_word = (result, cause)

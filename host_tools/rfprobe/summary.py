@@ -286,12 +286,16 @@ def _heap_bytes_per_tick(health: "pd.DataFrame") -> float | None:
 
 
 def _fault(session: Session) -> dict[str, Any] | None:
-    """The first fault: what, when, by how much, and in a simulation how soon the enable pin was low."""
+    """The fault: what, when, by how much, and in a simulation how soon the enable pin was low.
+
+    The first, unless a later one says that RF may be on although it should not.
+    """
     events = session.events
     faults = events[events["kind"] == "fault"]
     if faults.empty:
         return None
-    first = faults.iloc[0]
+    gravest = faults[faults["cause"].isin(protocol.GRAVEST)]
+    first = faults.iloc[0] if gravest.empty else gravest.iloc[0]
     at_s = float(first["t_s"])
     judged = first["row"] is not None
     return {

@@ -14,8 +14,8 @@ import itertools
 import operator
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -60,28 +60,38 @@ class Site:
     low: int = LARGEST
     high: int = SMALLEST
 
+    @property
+    def place(self) -> str:
+        """Where it is and what it says."""
+        return f"{self.where}: {self.text}"
+
     def take(self, value: object) -> None:
         self.seen = True
         if isinstance(value, float):
-            raise OutOfBoundsError(f"{self.where}: {self.text} is the float {value}")
+            raise OutOfBoundsError(f"{self.place} is the float {value}")
         if not isinstance(value, int):
             return
         if not SMALLEST <= value <= LARGEST:
-            raise OutOfBoundsError(f"{self.where}: {self.text} is or takes {value}: not small")
+            raise OutOfBoundsError(f"{self.place} is or takes {value}: not small")
         self.low = min(self.low, value)
         self.high = max(self.high, value)
 
 
 @dataclass
 class Checked:
-    """A copy of the firmware under watch. `edits` plants changes: module: (old text, new text)."""
+    """A copy of the firmware under watch, but for the `exempt` functions.
+
+    To test the test: the operation at the place `doubled` gives twice its result, that at `floating` a float.
+    """
 
     exempt: Sequence[str] = ()
-    edits: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    doubled: str = ""
+    floating: str = ""
 
     def __post_init__(self) -> None:
         self.sites: list[Site] = []
         self.functions: set[str] = set()
+        self._planted = bool(self.doubled or self.floating)
         self._prefix = f"checked{next(_COUNTER)}_"
         self._finder = _Finder(self)
         sys.meta_path.insert(0, self._finder)
@@ -99,7 +109,7 @@ class Checked:
 
     def unseen(self) -> list[str]:
         """Where nothing was computed yet."""
-        return [f"{site.where}: {site.text}" for site in self.sites if not site.seen]
+        return [site.place for site in self.sites if not site.seen]
 
     def close(self) -> None:
         """Forget the copy."""
@@ -116,11 +126,6 @@ class Checked:
         """The code of one module, every operation in it watched."""
         path = _path(name)
         source = path.read_text()
-        if name in self.edits:
-            old, new = self.edits[name]
-            if source.count(old) != 1:
-                raise ValueError(f"{name}: {old!r} is there {source.count(old)} times")
-            source = source.replace(old, new)
         tree = ast.parse(source)
         _Renamer(self._prefix).visit(tree)
         _Watcher(self, name.partition(".")[2], path.name).visit(tree)
@@ -140,8 +145,15 @@ class Checked:
                 if isinstance(operand, int) and not SMALLEST <= operand <= LARGEST:
                     site.take(operand)
         result = _BY_NAME[symbol](left, right)
+        if self._planted:
+            result = self._spoiled(site, result)
         site.take(result)
         return result
+
+    def _spoiled(self, site: Site, result: Any) -> Any:
+        if site.place == self.doubled:
+            return 2 * result
+        return result * 1.0 if site.place == self.floating else result
 
     def give(self, number: int, result: Any) -> Any:
         """The result of a negation or a call, watched."""
@@ -249,18 +261,14 @@ class _Watcher(ast.NodeTransformer):
             return node
         return _call("watch_answer", node, ast.Constant(self._where(node)), node)
 
-    def _operation(
-        self, node: ast.expr | ast.AugAssign, op: ast.operator, left: ast.expr, right: ast.expr
-    ) -> ast.AST:
+    def _operation(self, node: ast.expr | ast.AugAssign, op: ast.operator, left: ast.expr, right: ast.expr) -> ast.AST:
         text = ast.unparse(node)
         formatting = isinstance(left, ast.Constant) and isinstance(left.value, str)
         left, right = self.visit(left), self.visit(right)
         if not self._depth or formatting:
             return ast.copy_location(ast.BinOp(left, op, right), node)
         number = self._checked.site(self._where(node), text)
-        return _call(
-            "watch_operation", node, ast.Constant(number), ast.Constant(type(op).__name__), left, right
-        )
+        return _call("watch_operation", node, ast.Constant(number), ast.Constant(type(op).__name__), left, right)
 
     def _where(self, node: ast.expr | ast.AugAssign) -> str:
         return f"{self._file}:{node.lineno} {'.'.join(self._scope)}"

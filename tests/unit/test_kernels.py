@@ -5,6 +5,7 @@ import subprocess
 from array import array
 from math import isqrt
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cobs import cobs
@@ -71,6 +72,23 @@ def test_rows_are_judged_alike(rows: list[tuple[int, ...]], start: int, stop: in
     assert tables[0] == tables[1]
 
 
+@given(st.binary(max_size=30), st.binary(max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_the_same_bytes_are_the_same(one: bytes, other: bytes, start: int, stop: int) -> None:
+    stop = min(stop, len(one), len(other))
+    assert kernels.same_bytes(one, other, start, stop) == (one[start:stop] == other[start:stop])
+
+
+ticks = st.integers(0, LARGEST)
+
+
+@given(st.lists(ticks | st.just(-1), max_size=4), ticks, st.integers(0, 100_000))
+def test_ages_are_of_a_wrapping_counter_and_stop_at_the_oldest(fresh: list[int], tick: int, oldest: int) -> None:
+    table = array("i", [7] * 6)
+    kernels.write_ages(table, 1, array("i", fresh), len(fresh), tick, oldest)
+    ages = [oldest if each < 0 else min((tick - each) % (1 << 30), oldest) for each in fresh]
+    assert list(table) == [7, *[(1 << 29) + 10 * age for age in ages], *[7] * (5 - len(ages))]
+
+
 def test_each_interpreter_takes_its_own() -> None:
     assert kernels.EMITTER == "cpython"
     assert in_the_vm("from rfprobe_core.kernels import EMITTER\nprint(EMITTER)") == "viper"
@@ -108,6 +126,25 @@ for rows in {tables}:
     assert answers[0][0] == answers[0][1] and answers[1][0] == answers[1][1], rows
     assert tables[0] == tables[1], rows
     print(answers[0][0], answers[1][0], list(tables[0]))
+for value in {values}:
+    assert viper.isqrt(value) == plain.isqrt(value), value
+    print(plain.isqrt(value))
+for volts, amps in {readings}:
+    assert viper.power_mW(volts, amps) == plain.power_mW(volts, amps), (volts, amps)
+    assert viper.impedance_mohm(volts, amps) == plain.impedance_mohm(volts, amps), (volts, amps)
+    print(plain.power_mW(volts, amps), plain.impedance_mohm(volts, amps))
+for fresh, tick, oldest in {ages}:
+    tables = [array("i", range(6)), array("i", range(6))]
+    for made, table in zip((plain, viper), tables):
+        made.write_ages(table, 1, array("i", fresh), len(fresh), tick, oldest)
+    assert tables[0] == tables[1], (fresh, tick, oldest)
+    print(list(tables[0]))
+for one, other in zip({datas}, {datas}[1:]):
+    for start in (0, 2):
+        stop = min(len(one), len(other))
+        alike = [bool(made.same_bytes(one, other, start, stop)) for made in (plain, viper)]
+        assert alike[0] == alike[1] == (one[start:stop] == other[start:stop])
+        assert plain.same_bytes(one, one, start, stop) and viper.same_bytes(one, one, start, stop)
 """
 
 
@@ -123,9 +160,7 @@ def _tables(chance: random.Random) -> list[list[int]]:
         for _ in range(30):
             lows = [chance.choice((0, 1 << 29, LARGEST - 1)) for _ in range(size)]
             highs = [chance.choice((low, low + 1, LARGEST)) for low in lows]
-            ends = [
-                chance.choice((low - 1, low, high, high + 1)) for low, high in zip(lows, highs, strict=True)
-            ]
+            ends = [chance.choice((low - 1, low, high, high + 1)) for low, high in zip(lows, highs, strict=True)]
             values = [min(max(value, 0), LARGEST) for value in ends]
             phases = [chance.randrange(4) for _ in range(size)]
             needed = [chance.randrange(1, 4) for _ in range(size)]
@@ -134,9 +169,32 @@ def _tables(chance: random.Random) -> list[list[int]]:
     return made
 
 
+def _numbers(chance: random.Random) -> dict[str, list[Any]]:
+    """Arguments of the loops over numbers, at the ends of their ranges and within."""
+    volts = [0, 15, 16, 500_000, *(chance.randrange(500_001) for _ in range(40))]
+    amps = [100, 127, 128, (1 << 22) - 1, *(chance.randrange(100, 1 << 22) for _ in range(40))]
+    roots = [chance.randrange(32_768) for _ in range(40)]
+    fresh = [[-1, 0, LARGEST, 5], [LARGEST - 3, -1], [chance.randrange(LARGEST) for _ in range(4)], []]
+    return {
+        "values": [0, 1, 2, LARGEST, *(root * root for root in roots), *(root * root + 2 * root for root in roots)],
+        "readings": [(v, a) for v in volts for a in amps[:6]] + list(zip(volts, amps, strict=True)),
+        "ages": [(each, tick, 100_000) for each in fresh for tick in (0, 3, LARGEST, 1 << 29)],
+    }
+
+
+def _expected_numbers(numbers: dict[str, list[Any]]) -> list[str]:
+    lines = [str(isqrt(value)) for value in numbers["values"]]
+    lines += [f"{kernels_plain.power_mW(*each)} {kernels_plain.impedance_mohm(*each)}" for each in numbers["readings"]]
+    for fresh, tick, oldest in numbers["ages"]:
+        table = array("i", range(6))
+        kernels_plain.write_ages(table, 1, array("i", fresh), len(fresh), tick, oldest)
+        lines.append(str(list(table)))
+    return lines
+
+
 def test_viper_and_plain_agree_on_micropython_and_with_cpython() -> None:
     chance = random.Random(3)
-    datas, tables = _datas(chance), _tables(chance)
+    datas, tables, numbers = _datas(chance), _tables(chance), _numbers(chance)
     expected = []
     for data in datas:
         target = bytearray(len(data) + 2)
@@ -147,4 +205,5 @@ def test_viper_and_plain_agree_on_micropython_and_with_cpython() -> None:
         judged = array("i", rows)
         answers = [kernels_plain.judge_rows(judged, size, *ends, 2) for ends in ((0, size), (1, size - 1))]
         expected.append(f"{answers[0]} {answers[1]} {list(judged)}")
-    assert in_the_vm(COMPARISON.format(datas=datas, tables=tables)).splitlines() == expected
+    expected += _expected_numbers(numbers)
+    assert in_the_vm(COMPARISON.format(datas=datas, tables=tables, **numbers)).splitlines() == expected

@@ -155,9 +155,7 @@ def test_stop_is_heard_anywhere(stream: bytes) -> None:
     assert [parser.push(byte) for byte in stream].count(STOP) == 1
 
 
-@pytest.mark.parametrize(
-    "stream", [b"ST OP", b"S\nTOP", b"STO\nP", b"POTS", b"STOOP", b"SSTTOOPP", b"\x93TOP"]
-)
+@pytest.mark.parametrize("stream", [b"ST OP", b"S\nTOP", b"STO\nP", b"POTS", b"STOOP", b"SSTTOOPP", b"\x93TOP"])
 def test_what_only_looks_like_stop_is_none(stream: bytes) -> None:
     parser = LineParser()
     assert STOP not in [parser.push(byte) for byte in stream]

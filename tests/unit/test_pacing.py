@@ -9,9 +9,7 @@ from rfprobe_core.pacing import Pacer
 from rfprobe_core.protocol import TICK_US
 
 readings = st.integers(0, MASK)
-starts = pytest.mark.parametrize(
-    "start_us", [0, MASK, MASK - TICK_US + 1, MASK - 3 * TICK_US, 1 << 29, 123_456]
-)
+starts = pytest.mark.parametrize("start_us", [0, MASK, MASK - TICK_US + 1, MASK - 3 * TICK_US, 1 << 29, 123_456])
 
 
 def at(start_us: int, later_us: int) -> int:
@@ -45,9 +43,7 @@ def test_waiting_is_until_the_tick_is_due(start_us: int) -> None:
 
 
 @starts
-@pytest.mark.parametrize(
-    ("later_us", "ticks", "late_us"), [(9_999, 0, 0), (10_000, 1, 0), (19_999, 1, 9_999)]
-)
+@pytest.mark.parametrize(("later_us", "ticks", "late_us"), [(9_999, 0, 0), (10_000, 1, 0), (19_999, 1, 9_999)])
 def test_a_late_tick_is_one_tick(start_us: int, later_us: int, ticks: int, late_us: int) -> None:
     pacer = Pacer(start_us)
     assert (pacer.elapsed(at(start_us, later_us)), pacer.late_us) == (ticks, late_us)

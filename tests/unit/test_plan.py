@@ -20,9 +20,7 @@ def test_each_parameter_has_a_range_that_the_limit_table_can_hold(
     assert group in (PLAN, PROFILE, CALIBRATION)
     assert -BIAS < smallest <= power_up <= largest < BIAS
     index = INDEX[row[0]]
-    inside = [
-        value for value in (smallest - 1, smallest, largest, largest + 1) if plan.in_range(index, value)
-    ]
+    inside = [value for value in (smallest - 1, smallest, largest, largest + 1) if plan.in_range(index, value)]
     assert inside == sorted({smallest, largest}) if smallest != largest else [smallest]
 
 
@@ -60,9 +58,7 @@ BREAKERS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("blamed", "change"), BREAKERS, ids=[f"{name}-{change}" for name, change in BREAKERS]
-)
+@pytest.mark.parametrize(("blamed", "change"), BREAKERS, ids=[f"{name}-{change}" for name, change in BREAKERS])
 def test_a_contradiction_is_found_and_blamed_on_a_parameter(blamed: str, change: dict[str, int]) -> None:
     found = plan.contradiction(table(GOOD | change))
     assert found >= 0

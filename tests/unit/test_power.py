@@ -32,9 +32,7 @@ def test_power_is_volts_times_amperes(voltage_mV: int, current_uA: int) -> None:
     ("voltage_V", "current_A", "power_W"),
     [(100, 0.2, 20), (4, 0.025, 0.1), (30, 0.2, 6), (320, 3, 960), (0, 3, 0)],
 )
-def test_power_of_usual_readings_is_right_to_one_per_cent(
-    voltage_V: float, current_A: float, power_W: float
-) -> None:
+def test_power_of_usual_readings_is_right_to_one_per_cent(voltage_V: float, current_A: float, power_W: float) -> None:
     got_mW = power_mW(round(voltage_V * 1000), round(current_A * 1e6))
     assert got_mW == pytest.approx(power_W * 1000, rel=0.01)
 

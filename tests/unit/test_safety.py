@@ -109,8 +109,7 @@ def a_state(name: str) -> int:
 
 def test_the_table_is_what_it_should_be() -> None:
     found = {
-        name: (low, high, samples, ms, cause)
-        for name, _, low, high, samples, ms, cause in describe(table(VALUES))
+        name: (low, high, samples, ms, cause) for name, _, low, high, samples, ms, cause in describe(table(VALUES))
     }
     assert found == EXPECTED
 
@@ -145,9 +144,7 @@ def test_a_row_is_judged_in_its_states_and_no_other(name: str) -> None:
     judged_in = []
     for state in STATES:
         judged = Judged(name)
-        judged_in += [state] * (
-            judged.row in [judged.judge(judged.outside()[0], state) for _ in range(samples)]
-        )
+        judged_in += [state] * (judged.row in [judged.judge(judged.outside()[0], state) for _ in range(samples)])
     assert judged_in == [state for state in STATES if PHASES.get(name, RUN) >> state & 1]
 
 

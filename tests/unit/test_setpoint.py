@@ -13,9 +13,7 @@ def ramp(start_mC: int, target_mC: int, rate_mC_per_s: int) -> SetpointRamp:
     return made
 
 
-@pytest.mark.parametrize(
-    ("rate_mC_per_s", "ticks"), [(1_000, 3_300), (10, 330_000), (5_000, 660), (7, 471_429)]
-)
+@pytest.mark.parametrize(("rate_mC_per_s", "ticks"), [(1_000, 3_300), (10, 330_000), (5_000, 660), (7, 471_429)])
 def test_it_takes_as_long_as_the_rate_says(rate_mC_per_s: int, ticks: int) -> None:
     made = ramp(37_000, 70_000, rate_mC_per_s)
     for _ in range(ticks - 1):
@@ -49,9 +47,7 @@ def test_rate_is_told_while_it_moves() -> None:
     st.integers(10, 5_000),
     st.lists(st.integers(1, 100)),
 )
-def test_it_rises_and_never_passes_the_target(
-    start_mC: int, target_mC: int, rate: int, steps: list[int]
-) -> None:
+def test_it_rises_and_never_passes_the_target(start_mC: int, target_mC: int, rate: int, steps: list[int]) -> None:
     made = ramp(start_mC, target_mC, rate)
     values = [made.value_mC]
     for ticks in steps:

@@ -66,9 +66,7 @@ def test_a_single_spike_is_neither_believed_nor_remembered() -> None:
     assert thermocouple.slope_mC_per_s < 500
 
 
-@pytest.mark.parametrize(
-    ("step_mC", "status"), [(5_000, FRESH), (-5_000, FRESH), (5_001, JUMP), (-5_001, JUMP)]
-)
+@pytest.mark.parametrize(("step_mC", "status"), [(5_000, FRESH), (-5_000, FRESH), (5_001, JUMP), (-5_001, JUMP)])
 def test_a_jump_is_more_than_five_degrees(step_mC: int, status: int) -> None:
     assert fed((FRESH, 50_000), (FRESH, 50_000 + step_mC)).status == status
 
@@ -105,9 +103,7 @@ def test_age_stops_growing() -> None:
 @pytest.mark.parametrize(
     ("measured_mC", "believed_mC"), [(2_047_992, HIGHEST_MC), (-2_048_000, LOWEST_MC), (36_600, 36_900)]
 )
-def test_a_reading_is_calibrated_and_kept_within_what_is_computed_with(
-    measured_mC: int, believed_mC: int
-) -> None:
+def test_a_reading_is_calibrated_and_kept_within_what_is_computed_with(measured_mC: int, believed_mC: int) -> None:
     thermocouple = Thermocouple()
     thermocouple.offset_mC = 300
     thermocouple.take(FRESH, measured_mC, PERIOD_MS, 0)

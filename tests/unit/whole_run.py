@@ -26,9 +26,7 @@ def vertebra_probe() -> ProbeFile:
 def short_values(**changes: int) -> dict[str, int]:
     """The vertebra plan with a steep ramp to 50 °C and a hold of one second."""
     values = device_values(read_plan(ROOT / "plans" / "vertebra-70C.toml"), vertebra_probe())
-    return (
-        values | {"target_mC": 50_000, "ramp_mC_per_s": 5_000, "hold_ms": 1_000, "cooldown_ms": 500} | changes
-    )
+    return values | {"target_mC": 50_000, "ramp_mC_per_s": 5_000, "hold_ms": 1_000, "cooldown_ms": 500} | changes
 
 
 def closed_loop(device: Callable[[bytes], bytes | bytearray], start_us: int = 0, **changes: int) -> RunClient:
