@@ -3,6 +3,7 @@
 import time
 
 from board import Board
+
 from rfprobe_core.pacing import Pacer
 from rfprobe_drivers.rig import build_controller
 

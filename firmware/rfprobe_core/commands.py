@@ -23,7 +23,6 @@ from rfprobe_core.protocol import (
     TICK_MS,
     VERBS,
 )
-
 from rfprobe_core.sequence import ARM_TICKS
 
 LEASE_TICKS = 100
@@ -230,9 +229,7 @@ class Commands:
             acks[at + 3] = self._value
             acks[at + 4] = self._value2
             self._next = self._next + 1 if self._next + 1 < REMEMBERED else 0
-        c.reporter.ack(
-            c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2
-        )
+        c.reporter.ack(c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2)
 
     def _refuse(self, c, command_id, verb, code):
         if self.lines_refused < 0xFFFF:
@@ -240,9 +237,7 @@ class Commands:
         # a line that is no command is only counted: noise must not fill the link with acks
         if code == ACK_SYNTAX and verb == _UNKNOWN:
             return
-        c.reporter.ack(
-            c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2
-        )
+        c.reporter.ack(c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2)
 
     def lost(self):
         """The port is gone: half a line is worth nothing."""

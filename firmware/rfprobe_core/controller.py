@@ -8,20 +8,20 @@ import sys
 from array import array
 
 from rfprobe_core import plan, protocol, safety, thermometry
-from rfprobe_core.commands import LEASE_TICKS, Commands
+from rfprobe_core.commands import Commands
 from rfprobe_core.constant import const
-from rfprobe_core.counting import add_up, wrap
+from rfprobe_core.counting import add_up
+from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.meter import TickMeter
 from rfprobe_core.pid import TemperatureLoop
 from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
 from rfprobe_core.power import PowerLoop
-from rfprobe_core.kernels import EMITTER, write_ages
-from rfprobe_core.protocol import CAUSE, NO_ROW, RAMP, TICK_MS, U32_MAX
+from rfprobe_core.protocol import CAUSE, NO_ROW, U32_MAX
 from rfprobe_core.reporter import Reporter
-from rfprobe_core.safety import BIAS, POLL_START, ROW, VALUE_START, LimitTable
+from rfprobe_core.safety import POLL_START, VALUE_START, LimitTable
 from rfprobe_core.sequence import Sequence
 from rfprobe_core.setpoint import SetpointRamp
-from rfprobe_core.thermometry import AGE_MAX, REPEAT, Thermocouple
+from rfprobe_core.thermometry import REPEAT, Thermocouple
 from rfprobe_core.version import VERSION
 
 HEALTH_TICKS = 100
@@ -48,6 +48,7 @@ _CONFIG_LOST = const(5)
 _JUMP = const(7)
 _AGE_MAX = const(100_000)
 _TICK_MS = const(10)
+_TICK_MASK = const((1 << 30) - 1)
 _BIAS = const(1 << 29)
 _HIGHEST = const((1 << 29) - 1)
 _INTERLOCK = const(0)
@@ -172,7 +173,7 @@ class Controller:
         """One tick: `elapsed` periods after the last (1, or more when some were missed), `late_us` after it was due."""
         self._elapsed = elapsed if elapsed < 100 else 100
         self._late_us = late_us
-        self.tick_count = wrap(self.tick_count, elapsed)
+        self.tick_count = (self.tick_count - _TICK_MASK + elapsed - 1) & _TICK_MASK  # counting.wrap
         self._sense()
         self._judge()
         self._decide()
@@ -204,6 +205,8 @@ class Controller:
                 chip.question()
         self._polled = place
         self._believed = status <= _REPEAT
+        if not self._believed and thermocouple.role:
+            self._config_place = place  # its configuration is looked at next: that names the cause
         if status == _JUMP and self.sequence.at_rest():
             thermocouple.restart()  # somebody has moved the probe: begin anew from where it is
         self._fresh_ticks[place] = thermocouple.fresh_tick
@@ -453,9 +456,7 @@ class Controller:
         self._power_down()
 
     def _event(self, code, cause, row, value, limit, first_tick):
-        self.reporter.event(
-            self.sequence.state, self.tick_count, code, cause, row, value, limit, first_tick
-        )
+        self.reporter.event(self.sequence.state, self.tick_count, code, cause, row, value, limit, first_tick)
 
     # ---- what a host may ask (commands.py decides whether it may) ---------------------------------------------
 
@@ -650,9 +651,7 @@ class Controller:
             value("min_impedance_mohm"),
         )
         self.loop.configure(value("kp_mW_per_C"), value("ki_mW_per_C_s"), value("feedforward_mW_s_per_C"))
-        self.sequence.configure(
-            value("hold_ms"), value("cooldown_ms"), value("max_rf_on_ms"), value("max_energy_mJ")
-        )
+        self.sequence.configure(value("hold_ms"), value("cooldown_ms"), value("max_rf_on_ms"), value("max_energy_mJ"))
         self.limits.configure(self.values)
 
     def _value(self, name):

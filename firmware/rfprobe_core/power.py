@@ -62,6 +62,7 @@ class PowerLoop:
     gain = _at(GAIN)
     energy_mJ = _at(ENERGY_mJ)
     fraction = _at(FRACTION)
+    _load_mohm = _at(LOAD_mohm)  # what is driven into
 
     def __init__(self):
         self.state = array("i", [0] * _STATE_SIZE)

@@ -9,8 +9,8 @@ from rfprobe_core import protocol
 from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up
 from rfprobe_core.kernels import cobs_encode, crc16
-from rfprobe_core.safety import HIGHEST
 from rfprobe_core.protocol import CRC_SIZE, HEADER, HEADER_SIZE, U32_MAX
+from rfprobe_core.safety import HIGHEST
 
 SLOTS = 16
 _SLOTS = const(16)
@@ -74,7 +74,7 @@ class Reporter:
         return payload
 
     def _queue(self, size, reserve):
-        """The frame of `size` body bytes is packed; it waits for the link, or is dropped if less than `reserve` is left."""
+        """The frame of `size` body bytes is packed: it waits for the link, or is dropped to keep `reserve` slots."""
         waiting = self._waiting
         if waiting + reserve < _SLOTS:
             self._lengths[(self._first + waiting) % _SLOTS] = size
@@ -100,13 +100,13 @@ class Reporter:
         flags = c.flags()
         payload = self._header(_TELEMETRY_TYPE, sequence.state, tick)
         voltage_cV = power[_VOLTAGE_mV] // 10
-        if voltage_cV > 0xFFFF:
+        if not 0 <= voltage_cV <= 0xFFFF:
             voltage_cV = self.clip(voltage_cV, 0xFFFF)
         current_dmA = power[_CURRENT_uA] // 100
-        if current_dmA > 0xFFFF:
+        if not 0 <= current_dmA <= 0xFFFF:
             current_dmA = self.clip(current_dmA, 0xFFFF)
         measured_mW = power[_POWER_mW]
-        if measured_mW > 0xFFFF:
+        if not 0 <= measured_mW <= 0xFFFF:
             measured_mW = self.clip(measured_mW, 0xFFFF)
         demand_mW = c.demand_mW
         impedance = power[_IMPEDANCE_mohm] // 100
@@ -183,9 +183,7 @@ class Reporter:
 
     def event(self, state, tick, code, cause, row, value, limit, first_tick):
         payload = self._header(protocol.EVENT, state, tick)
-        struct.pack_into(
-            _EVENT, payload, _HEADER_SIZE, code, cause, row, value, limit, first_tick & U32_MAX
-        )
+        struct.pack_into(_EVENT, payload, _HEADER_SIZE, code, cause, row, value, limit, first_tick & U32_MAX)
         self._queue(16, 0)
 
     def ack(self, state, tick, command_id, verb, code, key, value, value2):

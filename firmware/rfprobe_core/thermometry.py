@@ -102,7 +102,7 @@ class Thermocouple:
         return age if age < 255 else 255
 
     def take(self, status, measured_mC, period_ms, tick):
-        """One poll of the chip in this `tick`, `period_ms` (10…250) after the one before; returns the status as judged."""
+        """One poll of the chip in this `tick`, `period_ms` (10…250) after the one before; the status as judged."""
         if status <= _REPEAT:
             status = self._believe(status, measured_mC + self.offset_mC, period_ms, tick)
         self.status = status

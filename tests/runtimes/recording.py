@@ -25,12 +25,13 @@ class Recorder:
     name = "cpython"
 
     def __init__(self) -> None:
-        self.device = VirtualDevice(NONCE_SEED, UID, 0, 0, RecordingBoard)
+        self.board = RecordingBoard(NONCE_SEED, UID)
+        self.device = VirtualDevice(self.board, 0, 0)
         self.recording = bytearray()
 
     def exchange(self, stimulus: bytes) -> bytearray:
         assert len(stimulus) == STIMULUS_SIZE
-        frames: bytearray = self.device.board.frames
+        frames: bytearray = self.board.frames
         frames.clear()
         response: bytearray = self.device.run(stimulus)
         self.recording += stimulus + len(frames).to_bytes(2, "little") + frames

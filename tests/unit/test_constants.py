@@ -1,70 +1,83 @@
-"""Constants that the hot path has once more as `_NAME = const(…)` are the originals' values."""
+"""`_NAME = const(…)` on the hot path is the constant NAME of another module: here each is held against it."""
 
-import ast
-import importlib
-from collections.abc import Iterator
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-import rfprobe_core
-import rfprobe_drivers
-from rfprobe_core import safety
+from rfprobe_core import commands, controller, dose, pid, plan, power, protocol, reporter, safety, sequence, thermometry
+from rfprobe_drivers import max31856, rf_sense, rf_stage
 
-PACKAGES = (rfprobe_core, rfprobe_drivers)
-# Copies of what has no name of its own.
-COUNTED = {"_EVERY_TICK_ROWS": len(safety.EVERY_TICK), "_VALUE_ROWS": len(safety.VALUE)}
-_NOT_ON_CPYTHON = ("kernels_viper",)
-
-
-def modules() -> dict[str, Path]:
-    """Every module of the firmware that CPython can load, by its name."""
-    found = {
-        f"{package.__name__}.{path.stem}": path
-        for package in PACKAGES
-        for path in sorted(Path(str(package.__file__)).parent.glob("*.py"))
-        if path.stem not in ("__init__", *_NOT_ON_CPYTHON)
-    }
-    assert len(found) > 15
-    return found
-
-
-def originals() -> dict[str, set[int]]:
-    """The values of all public whole-number constants, and the rows of the limit table by their names."""
-    values: dict[str, set[int]] = {name.upper(): {row} for name, row in safety.ROW.items()}
-    for name in modules():
-        for key, value in vars(importlib.import_module(name)).items():
-            if key.isupper() and not key.startswith("_") and isinstance(value, int):
-                values.setdefault(key, set()).add(value)
-    return values
-
-
-def copies() -> Iterator[tuple[str, str, int]]:
-    """(module, name, value) of each `_NAME = const(…)` at the top of a module."""
-    for name, path in modules().items():
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                called, (target,) = node.value.func, node.targets
-                if isinstance(called, ast.Name) and called.id == "const" and isinstance(target, ast.Name):
-                    yield name, target.id, getattr(importlib.import_module(name), target.id)
+ORIGINALS = (
+    protocol,
+    thermometry,
+    safety,
+    commands,
+    controller,
+    plan,
+    power,
+    rf_sense,
+    rf_stage,
+    sequence,
+    reporter,
+    dose,
+)
+OTHERWISE = {
+    "_EVERY_TICK_ROWS": len(safety.EVERY_TICK),
+    "_VALUE_ROWS": len(safety.VALUE),
+    "_TELEMETRY_TYPE": protocol.TELEMETRY,
+    "_TICK_MASK": protocol.U32_MAX,
+    "_TELEMETRY": protocol.FRAMES[protocol.TELEMETRY][1],
+    "_DOSE": protocol.FRAMES[protocol.DOSE][1],
+    "_HEALTH": protocol.FRAMES[protocol.HEALTH][1],
+    "_EVENT": protocol.FRAMES[protocol.EVENT][1],
+    "_ACK": protocol.FRAMES[protocol.ACK][1],
+    "_DEMAND_MAX_UW": pid.DEMAND_MAX_MW * 1000,
+    "_LAW_SIN2": plan.LAW_SIN2,
+    "_HEADER": protocol.HEADER,
+}
+# A module's own numbers, which are written nowhere else.
+OWN = {"_POLL_AT", "_CHECK_PHASE", "_SPARING_TICKS", "_GRAVEST", "_STEPS"}
+HOT = (controller, commands, dose, pid, reporter, sequence, thermometry, max31856, rf_sense, rf_stage)
 
 
-ORIGINALS = originals()
-COPIES = [(module, name, value) for module, name, value in copies() if name in COUNTED or name.lstrip("_") in ORIGINALS]
+def _private_numbers(module: ModuleType) -> list[tuple[str, object]]:
+    return [
+        (name, value)
+        for name, value in vars(module).items()
+        if name[0] == "_" and name[1:2].isupper() and isinstance(value, int | str)
+    ]
 
 
-def test_there_are_copies() -> None:
-    assert {"_RAMP", "_EVERY_TICK_ROWS", "_TC0_AGE"} <= {name for _, name, _ in COPIES}
+def _original(name: str) -> object:
+    if name in OTHERWISE:
+        return OTHERWISE[name]
+    row = name[1:].lower()
+    if row in safety.ROW:
+        return safety.ROW[row]
+    for module in ORIGINALS:
+        if hasattr(module, name[1:]):
+            return getattr(module, name[1:])
+    return None
 
 
-@pytest.mark.parametrize(("module", "name", "value"), COPIES, ids=[f"{row[0]}.{row[1]}" for row in COPIES])
-def test_a_copy_is_its_original(module: str, name: str, value: int) -> None:
-    if name in COUNTED:
-        assert value == COUNTED[name]
-    else:
-        assert ORIGINALS[name.lstrip("_")] == {value}, "differs, or two originals have this name"
+@pytest.mark.parametrize("module", HOT, ids=lambda module: module.__name__)
+def test_a_copied_constant_is_the_original(module: ModuleType) -> None:
+    copies = {name: value for name, value in _private_numbers(module) if name not in OWN}
+    for name, value in copies.items():
+        original = _original(name)
+        if original is not None:
+            assert value == original, name
 
 
-def test_constants_are_numbers_that_stay_out_of_the_modules_names() -> None:
-    """MicroPython folds `_NAME = const(…)` away; without the underscore it would be looked up again."""
-    assert [(module, name) for module, name, _ in copies() if not name.startswith("_")] == []
+def test_what_the_controller_copies_is_copied_from_somewhere() -> None:
+    orphans = [name for name, _ in _private_numbers(controller) if name not in OWN and _original(name) is None]
+    assert orphans == []
+
+
+def test_each_place_is_polled_once_in_a_cycle_and_never_where_telemetry_falls() -> None:
+    for cycle in (max31856.POLL_TICKS_60_HZ, max31856.POLL_TICKS_50_HZ):
+        polled = [place for place in controller._POLL_AT[:cycle] if place < plan.THERMOCOUPLES]
+        assert polled == list(range(plan.THERMOCOUPLES))
+    assert controller._POLL_AT[0] >= plan.THERMOCOUPLES
+    assert controller._POLL_AT[5] >= plan.THERMOCOUPLES
+    assert controller._POLL_AT[controller._CHECK_PHASE] >= plan.THERMOCOUPLES

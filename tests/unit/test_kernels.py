@@ -207,3 +207,71 @@ def test_viper_and_plain_agree_on_micropython_and_with_cpython() -> None:
         expected.append(f"{answers[0]} {answers[1]} {list(judged)}")
     expected += _expected_numbers(numbers)
     assert in_the_vm(COMPARISON.format(datas=datas, tables=tables, **numbers)).splitlines() == expected
+
+
+ARITHMETIC = """
+from array import array
+from rfprobe_core import {kernels} as k
+for start, steps in {runs}:
+    state = array("i", start)
+    for volts, amps, ticks, limit, demand in steps:
+        k.measure_power(state, volts, amps, ticks, limit)
+        print(k.power_mW(volts, amps), k.impedance_mohm(volts, amps + 100), k.isqrt(volts * 1000 + amps))
+        print(k.drive_fraction(state, demand), list(state))
+for points, period, values in {windows}:
+    window = array("i", [points, 0, 0, 1 << 28] + [0] * points)
+    for value in values:
+        k.push_slope(window, value)
+        print(k.slope_mC_per_s(window, period))
+for fresh, tick in {ages}:
+    table = array("i", [7] * 6)
+    k.write_ages(table, 1, array("i", fresh), 4, tick, 100_000)
+    print(list(table))
+for one, other in {pairs}:
+    print(bool(k.same_bytes(one, other, 1, 4)))
+"""
+
+
+def _states(chance: random.Random) -> list[tuple[list[int], list[tuple[int, ...]]]]:
+    """States of the power loop (see power.py) at their ends, and steps of volts, amperes, ticks, limit, demand."""
+    made = []
+    for _ in range(40):
+        state = [0] * 5 + [chance.choice((1_024, 4_096, 8_192)), 0, 999, 0, chance.choice((0, 999, 1_000))]
+        state += [chance.choice((0, 5_000)), chance.choice((5_000, 2_200_000, 500_000_000)), 0]
+        state += [chance.choice((100, 8_000, 32_000)), chance.choice((100, 5_000, 1_000_000))]
+        state += [chance.choice((100, 32_000)), chance.choice((10, 3_000)), 16_384, chance.choice((0, 9, 14))]
+        steps = [
+            (
+                chance.choice((0, 1_999, 31_000, 500_000)),
+                chance.choice((0, 4_999, 150_000, (1 << 22) - 1)),
+                chance.choice((1, 100)),
+                chance.choice((100, 500_000_000)),
+                chance.choice((0, 3, 4_000, 50_000)),
+            )
+            for _ in range(12)
+        ]
+        made.append((state, steps))
+    return made
+
+
+def test_arithmetic_is_the_same_in_viper_and_in_plain_python() -> None:
+    """All kernels of sums and products, on MicroPython both as plain Python and as viper, and here."""
+    chance = random.Random(5)
+    cases = {
+        "runs": _states(chance),
+        "windows": [
+            (points, period, [chance.choice((-100_000, 300_000, 37_000 + at)) for at in range(40)])
+            for points in (8, 15)
+            for period in (10, 100, 250)
+        ],
+        "ages": [([-1, 0, tick, max(tick - 120, 0)], tick) for tick in (0, 1, 99_999, 100_001, (1 << 30) - 1)],
+        "pairs": [
+            (b"abcde", b"abcde"),
+            (b"xbcdx", b"abcde"),
+            (b"abcxe", b"abcde"),
+            (b"\xff\x80\0\1\2", b"\0\x80\0\1\3"),
+        ],
+    }
+    viper = in_the_vm(ARITHMETIC.format(kernels="kernels_viper", **cases))
+    assert len(viper.splitlines()) > 1_000
+    assert viper == in_the_vm(ARITHMETIC.format(kernels="kernels_plain", **cases))

@@ -184,7 +184,7 @@ noise = st.binary(max_size=300).filter(lambda data: b"*" not in data)
 
 
 @pytest.mark.parametrize("state", [p.IDLE, p.ARMED, p.RAMP, p.HOLD, p.FAULT], ids=p.STATE_NAMES.__getitem__)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=noise, at=st.integers(0, 300), stopped=st.booleans())
 def test_noise_changes_no_state_unless_it_says_stop(state: int, data: bytes, at: int, stopped: bool) -> None:
     bench = Bench().in_state(state)

@@ -9,3 +9,7 @@
 void rfprobe_rf_pins_low(void);
 #define MICROPY_BOARD_STARTUP()                 rfprobe_rf_pins_low()
 #define MICROPY_BOARD_START_SOFT_RESET()        rfprobe_rf_pins_low()
+
+// For the tick: a look-up of a name mostly hits the cache (names use half of its places), and there are no threads.
+#define MICROPY_OPT_MAP_LOOKUP_CACHE_SIZE       (1024)
+#define MICROPY_PY_THREAD                       (0)

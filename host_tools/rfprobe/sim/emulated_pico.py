@@ -22,6 +22,7 @@ Not modelled: the second core, brown-out, the analogue side of pads, execution t
 # The mends reach into the package: pyproject.toml pins its release.
 # pyright: reportPrivateUsage=false
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -328,15 +329,16 @@ class _DelaySkipper:
         self._mcu = mcu
         self._timer = mcu.timer
         self._wake_alarm = clock.create_alarm(self._wake)
-        self._return_address = -1
+        self.return_addresses: frozenset[int] = frozenset()
         self.write_uint32 = mcu.timer.write_uint32
         self.write_uint32_atomic = mcu.timer.write_uint32_atomic
 
     def find_loop(self) -> None:
         flash = bytes(self._mcu.flash)
-        at = flash.find(self._LOOP)
-        unique = at >= 0 and flash.find(self._LOOP, at + 1) < 0
-        self._return_address = FLASH_START_ADDRESS + at + 1 if unique else -1
+        # a compiler that inlines leaves more than one of it; each has the end of its wait in registers
+        self.return_addresses = frozenset(
+            FLASH_START_ADDRESS + found.start() + 1 for found in re.finditer(re.escape(self._LOOP), flash)
+        )
 
     def read_uint32(self, offset: int) -> int:
         value = self._timer.read_uint32(offset)
@@ -348,7 +350,7 @@ class _DelaySkipper:
         core, read = self._mcu.core, self._mcu.read_uint32
         stack_pointer = core.registers[13]
         stack = [read(stack_pointer + 4 * index) for index in range(self._STACK_WORDS)]
-        if self._return_address not in stack:
+        if self.return_addresses.isdisjoint((*stack, core.registers[14])):
             return
         if core.pending_interrupts & core.enabled_interrupts or core.pending_pend_sv or core.pending_systick:
             return

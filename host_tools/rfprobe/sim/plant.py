@@ -23,6 +23,7 @@ STEP_TICKS = 5  # the tissue and the sensors move in steps of 50 ms, the electri
 CLOCK_WRAP = 1 << 30
 PLACES = 4
 ROLES = ("control", "boundary", "guard")
+JUNCTION_MASK = 0x3FFF  # 14 bits with a sign, as in the register
 _REST = ((25 * 128), (25 * 64), 0, 0)
 
 TruthRow = tuple[float | None, ...]
@@ -212,8 +213,8 @@ class Plant:
         rf_on = float(self.enable)
         codes: list[int] = []
         for place, model in enumerate(self.thermocouples):
-            codes.extend(model.update(true_C[place], dt_s, rf_on))
-            codes.append(self._modes[place])
+            code, junction, flags = model.update(true_C[place], dt_s, rf_on)
+            codes += (code, junction & JUNCTION_MASK, flags, self._modes[place])
         if self._swapped:
             self._exchange(codes)
         codes.extend(_REST * (PLACES - len(self.thermocouples)))

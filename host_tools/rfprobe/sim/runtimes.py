@@ -34,9 +34,10 @@ class CPythonRuntime:
     name = "cpython"
 
     def __init__(self, nonce_seed: int, uid: str, start_us: int, first_tick: int) -> None:
+        from rfprobe.sim.onboard.board import VirtualBoard
         from rfprobe.sim.onboard.device import VirtualDevice
 
-        self.device = VirtualDevice(nonce_seed, uid, start_us, first_tick)
+        self.device = VirtualDevice(VirtualBoard(nonce_seed, uid), start_us, first_tick)
         self.exchange = self.device.run
 
     def close(self) -> None:

@@ -3,16 +3,13 @@
 from rfprobe_core.pacing import Pacer
 from rfprobe_drivers.rig import build_controller
 
-from .board import VirtualBoard
-
 RX_PER_TICK = 64
 
 
 class VirtualDevice:
-    """One controller on a virtual board. `start_us` is where the microsecond counter stands at boot."""
+    """One controller on a VirtualBoard. `start_us` is where the microsecond counter stands at boot."""
 
-    def __init__(self, nonce_seed, uid, start_us, first_tick, make_board=VirtualBoard):
-        board = make_board(nonce_seed, uid)
+    def __init__(self, board, start_us, first_tick):
         self.board = board
         self.controller = build_controller(board, first_tick)
         self.pacer = Pacer(start_us)

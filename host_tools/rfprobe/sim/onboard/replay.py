@@ -50,14 +50,15 @@ class ReplayBoard(VirtualBoard):
 
 def replay(recording, nonce_seed, uid, start_us, first_tick):
     """Play a whole recording (bytes); returns everything the firmware sent."""
-    device = VirtualDevice(nonce_seed, uid, start_us, first_tick, ReplayBoard)
+    board = ReplayBoard(nonce_seed, uid)
+    device = VirtualDevice(board, start_us, first_tick)
     sent = bytearray()
     at = 0
     while at < len(recording):
         stimulus = recording[at : at + STIMULUS_SIZE]
         at += STIMULUS_SIZE
         size = recording[at] | recording[at + 1] << 8
-        device.board.play(recording[at + 2 : at + 2 + size])
+        board.play(recording[at + 2 : at + 2 + size])
         at += 2 + size
         response = device.run(stimulus)
         count = response[4] | response[5] << 8

@@ -6,13 +6,14 @@ Arguments: nonce seed, unique id, start_us, first tick, and `lock` to forbid eve
 import gc
 import sys
 
+from onboard.board import VirtualBoard
 from onboard.device import VirtualDevice
 from onboard.exchange import STIMULUS_SIZE
 
 
 def main():
     nonce_seed, uid, start_us, first_tick, lock = sys.argv[1:6]
-    device = VirtualDevice(int(nonce_seed), uid, int(start_us), int(first_tick))
+    device = VirtualDevice(VirtualBoard(int(nonce_seed), uid), int(start_us), int(first_tick))
     stimulus = bytearray(STIMULUS_SIZE)
     read = sys.stdin.buffer.readinto
     write = sys.stdout.buffer.write
@@ -39,5 +40,5 @@ def _run_locked(device, stimulus):
 try:
     main()
 except Exception as error:  # stdout is the wire: what went wrong is told beside it
-    sys.print_exception(error, sys.stderr)
+    sys.print_exception(error, sys.stderr)  # pyright: ignore[reportArgumentType]
     sys.exit(1)

@@ -1,0 +1,64 @@
+"""What a tick costs, how late it comes and what it takes from the heap, in the image that is flashed, at 125 MHz.
+
+Four thermocouples, the whole limit table, telemetry at 20 Hz, a host that reads and renews its lease.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rfprobe.errors import EnvironmentProblem
+from rfprobe_core import protocol, safety
+
+from .tick_run import TickRecord, four_thermocouples, measuring_image, run_ticks
+
+pytestmark = pytest.mark.pico
+
+MEDIAN_us = 1_000
+WORST_us = 1_500
+LATE_us = 50
+LATE_UNDER_TRAFFIC_us = 150
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The product's image with the measuring main.py."""
+    try:
+        return measuring_image(tmp_path_factory.mktemp("tick_cost"))
+    except EnvironmentProblem as problem:
+        pytest.skip(f"needs a firmware image: {problem}")
+
+
+def assert_in_time(record: TickRecord) -> None:
+    figures = (
+        f"{len(record.cost_us)} ticks: median {np.median(record.cost_us):.0f} µs, worst {record.cost_us.max()}, "
+        f"late {record.late_us.max()} at most, {np.sum(record.late_us > LATE_us)} beyond {LATE_us}, "
+        f"heap {record.heap_bytes} B, missed {record.missed}"
+    )
+    print(figures)
+    assert len(safety.ROWS) >= 32
+    assert np.median(record.cost_us) <= MEDIAN_us, figures
+    assert record.cost_us.max() <= WORST_us, figures
+    # the lease is renewed meanwhile: its ticks are those with command traffic
+    assert record.late_us.max() <= LATE_UNDER_TRAFFIC_us, figures
+    assert np.mean(record.late_us > LATE_us) <= 0.05, figures
+    assert record.missed == 0, figures
+    # some bytes are the KeyboardInterrupt's, once
+    assert record.heap_bytes < len(record.cost_us), figures
+    assert np.all(np.diff(record.telemetry_ticks) <= 6)
+
+
+def test_ramp_is_in_time_and_off_the_heap(image: Path, tmp_path: Path) -> None:
+    record = run_ticks(image, four_thermocouples(tmp_path), {"hold_ms": 1_000}, 300)
+    assert set(record.state[:250]) == {protocol.RAMP}
+    assert_in_time(record)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ramp_and_hold_are_in_time_and_off_the_heap(image: Path, tmp_path: Path) -> None:
+    record = run_ticks(image, four_thermocouples(tmp_path), {"hold_ms": 60_000, "max_rf_on_ms": 120_000}, 3_300)
+    assert np.sum(record.state == protocol.RAMP) >= 500
+    assert np.sum(record.state == protocol.HOLD) >= 2_000
+    assert_in_time(record)
