@@ -43,7 +43,7 @@ serve: setup ## Put the virtual probe behind a port, for every host tool to meet
 	$(RFPROBE) simulate $(PLAN) --serve -o $(SESSIONS)
 
 unit: setup ## The fast tests (a minute at most)
-	$(PYTEST) tests -n $(WORKERS) -m "not (slow or pico or bench or hil)" --session-timeout=$(UNIT_LIMIT_s)
+	$(PYTEST) tests/unit tests/host tests/boards -n $(WORKERS) -m "not (slow or pico or bench or hil)" --session-timeout=$(UNIT_LIMIT_s)
 
 test: lint types ## Everything CI runs: lint, types and the whole suite
 # Tests that judge times run alone and first; pytest's 5 says that there are none.

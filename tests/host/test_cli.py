@@ -26,6 +26,8 @@ from rfprobe_core.version import VERSION
 from tests.host.synthetic_run import SyntheticRun
 from tests.host.test_plan_file import BROKEN, GOOD, TOLD
 
+pytestmark = pytest.mark.slow  # seconds each: left to `make test`
+
 VERBS = [
     ["simulate"],
     ["report"],

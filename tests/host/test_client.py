@@ -358,6 +358,7 @@ def test_no_device_at_all() -> None:
     assert len(made.sent) == 17
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_bad_link_never_tells_one_end_as_another(data: st.DataObject) -> None:

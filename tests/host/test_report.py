@@ -16,6 +16,8 @@ from rfprobe.session import Session
 from rfprobe.session_writer import SessionWriter
 from tests.host.synthetic_run import ENDS, EPOCH_NS, SyntheticRun
 
+pytestmark = pytest.mark.slow  # seconds each: left to `make test`
+
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 DOSES = ("t_s", "control_cem43_min", "boundary_cem43_min", "guard_cem43_min")
 TEMPERATURES = ("t_s", "control_C", "boundary_C", "guard_C")

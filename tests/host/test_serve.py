@@ -21,6 +21,8 @@ from cobs import cobs
 from rfprobe.errors import EnvironmentProblem
 from rfprobe.serve import ByteServer, Pace, Served, serve
 
+pytestmark = pytest.mark.slow  # seconds each: left to `make test`
+
 # The wire, as a stranger would write it down from the protocol's page.
 HEADER = "<BBBBHI"  # type, schema, channel, state, sequence, tick
 TELEMETRY, HELLO = 1, 6

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # seconds each: left to `make test`
+
 TESTS_THAT_SKIP = {
     "test_tool.py": """
         def test_missing(require_tool):

@@ -12,6 +12,8 @@ from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
 from tests.host.frame_streams import run_stream
 
+pytestmark = pytest.mark.slow  # seconds each: left to `make test`
+
 TRACEBACK = b'Traceback (most recent call last):\r\n  File "main.py", line 7, in <module>\r\nOSError: 5\r\n'
 
 

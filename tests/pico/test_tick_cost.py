@@ -13,7 +13,10 @@ from rfprobe_core import protocol, safety
 
 from .tick_run import TickRecord, four_thermocouples, measuring_image, run_ticks
 
-pytestmark = pytest.mark.pico
+pytestmark = [
+    pytest.mark.pico,
+    pytest.mark.xfail(strict=True, raises=AssertionError, reason="issue 3, line 2: not yet within its limits"),
+]
 
 MEDIAN_us = 1_000
 WORST_us = 1_500
