@@ -38,8 +38,8 @@ AT_REST = {
 
 Exercise = Callable[[Checked, int], None]
 EXERCISES: dict[str, Exercise] = {}
-EXAMPLES = 60
-A_LOOK = 20  # enough for every operation to be reached
+EXAMPLES = 40
+A_LOOK = 15  # enough for every operation to be reached
 
 
 def exercise(function: Exercise) -> Exercise:
@@ -377,7 +377,7 @@ def whole_ticks(checked: Checked, examples: int) -> None:
     step = st.tuples(counts, counts, codes, corners(2, 53_687), corners(0, (1 << 29) - 1), st.integers(0, 15))
 
     @drive(
-        2 * examples,
+        examples,
         parameters(),
         st.sampled_from((protocol.IDLE, protocol.ARMED, protocol.RAMP, protocol.HOLD, protocol.FAULT)),
         ticks,

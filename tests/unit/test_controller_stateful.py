@@ -368,7 +368,7 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
 
 
 chosen = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -67,6 +67,13 @@ def test_the_integral_follows_power_that_was_not_delivered() -> None:
     assert healthy.update(50_000, 0, 50_000, TICKS, CEILING_mW, healthy.demand_mW) > 5_000
 
 
+def test_one_interval_without_power_costs_an_eighth() -> None:
+    """A lost reading is no weak stage: the demand is not given up at once."""
+    made = demand_after(2_000, 1.0, 80)
+    before = made.update(50_000, 0, 50_000, TICKS, CEILING_mW, made.demand_mW)
+    assert made.update(50_000, 0, 50_000, TICKS, CEILING_mW, 0) == before - before // 8
+
+
 def test_small_losses_of_power_are_no_reason_to_unwind() -> None:
     assert demand_after(2_000, 0.9, 80).demand_mW == demand_after(2_000, 1.0, 80).demand_mW
 
