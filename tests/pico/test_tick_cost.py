@@ -15,6 +15,8 @@ from .tick_run import TickRecord, four_thermocouples, measuring_image, run_ticks
 
 pytestmark = [
     pytest.mark.pico,
+    pytest.mark.bench,  # minutes to half an hour of emulation: run by hand until its limits are met
+    pytest.mark.timeout(1800),
     pytest.mark.xfail(strict=True, raises=AssertionError, reason="issue 3, line 2: not yet within its limits"),
 ]
 
