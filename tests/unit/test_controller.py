@@ -6,6 +6,7 @@ import pytest
 
 from rfprobe_core import protocol as p
 from rfprobe_core.sequence import PROBE_CHECK_TICKS
+from rfprobe_core.thermometry import CONFIG_LOST
 from tests.unit.scripted_board import Bench, frames
 
 FAST = {"telemetry_ticks": 1}
@@ -77,6 +78,45 @@ def test_a_chip_that_forgot_its_configuration_is_not_believed_again() -> None:
     assert bench.controller.configure() >= 0
     bench.tick(60)
     assert bench.controller.arm() == p.ACK_OK
+
+
+def test_a_chip_that_did_not_take_its_configuration_is_not_believed() -> None:
+    bench = Bench().in_state(p.IDLE)
+    bench.controller.chips[0].configure = lambda _kind, _mains_Hz: CONFIG_LOST
+    bench.controller.configure()
+    bench.tick(60)
+    assert bench.controller.arm() == p.ACK_SENSOR
+
+
+def test_the_same_bits_again_are_believed_until_they_are_too_old() -> None:
+    bench = Bench({"max_temperature_mC": 60_000, "kp_mW_per_C": 2_000}).in_state(p.RAMP)
+    bench.tick(PROBE_CHECK_TICKS)
+    for chip in bench.board.chips:
+        chip.frozen = True
+    demands = []
+    for _ in range(5):
+        bench.take_lease()
+        bench.tick(12)
+        demands.append(bench.controller.demand_mW)
+    assert demands == sorted(set(demands))
+    bench.take_lease()
+    bench.tick(90)
+    assert bench.controller.sequence.cause == p.CAUSE["sample_stale"]
+
+
+@pytest.mark.parametrize(("total_ms", "ends"), [(120_000 - 120, False), (120_001, True)])
+def test_the_dose_of_the_guard_ends_a_run(total_ms: int, ends: bool) -> None:
+    bench = Bench().in_state(p.RAMP)
+    bench.controller.thermocouples[1].dose.total_ms = total_ms
+    bench.tick(12)
+    assert (bench.controller.sequence.cause == p.CAUSE["guard_dose"]) == ends
+
+
+def test_the_dose_of_another_place_ends_nothing() -> None:
+    bench = Bench().in_state(p.RAMP)
+    bench.controller.thermocouples[0].dose.total_ms = 1_000_000
+    bench.tick(24)
+    assert bench.state == p.RAMP
 
 
 # From set-point to pins
@@ -156,6 +196,17 @@ def test_the_watchdog_runs_only_while_energised() -> None:
     bench.say(b"STOP")
     bench.tick()
     assert bench.board.watchdog_ms == 0
+
+
+def test_a_stop_ends_one_run_and_not_the_next() -> None:
+    bench = Bench().in_state(p.RAMP)
+    bench.say(b"STOP")
+    bench.tick()
+    bench.controller.acknowledge()
+    bench.tick()
+    bench.drive_to(p.RAMP)
+    bench.tick(5)
+    assert bench.state == p.RAMP
 
 
 def test_an_arm_that_is_not_used_gives_the_pins_back() -> None:

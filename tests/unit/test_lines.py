@@ -90,6 +90,13 @@ def test_a_broken_line_is_no_command(line: bytes) -> None:
     assert parsed(line).broken
 
 
+def test_a_line_may_be_as_long_as_it_says() -> None:
+    longest = with_crc(b"1 GET " + b"x" * (MAX_LINE - len(b"1 GET *0000")))
+    assert len(longest) == MAX_LINE
+    assert parsed(longest).crc_right
+    assert not parsed(longest).broken
+
+
 @pytest.mark.parametrize("crc", [b"*0000", b"*FFF", b"*", b"*00000"])
 def test_a_wrong_or_short_crc_is_not_right(crc: bytes) -> None:
     parser = parsed(b"1 GET mode" + crc)

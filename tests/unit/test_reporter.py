@@ -69,6 +69,20 @@ def test_a_dropped_frame_leaves_a_gap_in_the_numbers() -> None:
     assert numbers[-1] - first == len(numbers) + bench.controller.reporter.frames_dropped
 
 
+def test_health_counts_frames_and_tells_what_is_left_of_the_lease() -> None:
+    bench = Bench().in_state(p.IDLE)
+    bench.tick(150)
+    sent = bench.controller.reporter.frames_sent
+    bench.take_lease()
+    leased_at = bench.controller.tick_count
+    heard = said(bench, 100)
+    (health,) = [frame for frame in heard if frame.type == p.HEALTH]
+    before = sum(frame.sequence < health.sequence for frame in heard)
+    assert sent < health.value("frames_sent") <= sent + before
+    assert health.value("lease_left_ms") == 1_000 - 10 * (health.tick - leased_at)
+    assert (health.value("faults"), health.value("ticks_missed"), health.value("lines_refused")) == (0, 0, 0)
+
+
 def test_one_frame_a_tick_and_none_unasked() -> None:
     bench = Bench().in_state(p.IDLE)
     for _ in range(60):
