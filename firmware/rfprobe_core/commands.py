@@ -143,9 +143,6 @@ class Commands:
             return ACK_OK
         if verb == protocol.VERB_GET or verb == protocol.VERB_SET:
             return self._parameter(c, verb, at)
-        if verb == protocol.VERB_STOP:
-            c.stop()
-            return ACK_OK
         if not self.owned:
             return ACK_NOT_OWNER
         if verb == protocol.VERB_ACKNOWLEDGE:

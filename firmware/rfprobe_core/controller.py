@@ -163,7 +163,6 @@ class Controller:
         self._max_energy_mJ = 0
         self._telemetry_ticks = 5
         self._poll_ticks = 10
-        self._limited = False
         self._telemetry_due = False
         self._take_values()
 

@@ -69,6 +69,7 @@ class PowerLoop:
         self.state[GAIN] = GAIN_ONE
         self.state[FULL_SCALE_cV] = 100
         self.state[MIN_CURRENT_uA] = 1
+        self._min_impedance_mohm = 0
 
     def configure(self, full_scale_mV, max_voltage_mV, max_current_uA, min_current_uA, min_impedance_mohm):
         state = self.state

@@ -61,8 +61,13 @@ class SimulationInput:
 def simulation_digest() -> str:
     """Twelve hex digits over the source of the simulation: the same digest simulates the same."""
     here = Path(__file__).parent
+    return _digest_of(sorted(here.rglob("*.py")) + sorted(here.rglob("*.toml")))
+
+
+def _digest_of(files: Sequence[Path]) -> str:
+    """Twelve hex digits over these files' names and contents, in this order."""
     total = sha256()
-    for path in sorted(here.rglob("*.py")) + sorted(here.rglob("*.toml")):
+    for path in files:
         total.update(path.name.encode() + path.read_bytes())
     return total.hexdigest()[:12]
 
@@ -135,11 +140,7 @@ def _digests(given: SimulationInput) -> dict[str, str]:
 def firmware_digest() -> str:
     """Twelve hex digits over the firmware's source files: core and drivers."""
     core = Path(plan.__file__).parent
-    total = sha256()
-    for folder in (core, core.parent / "rfprobe_drivers"):
-        for path in sorted(folder.glob("*.py")):
-            total.update(path.name.encode() + path.read_bytes())
-    return total.hexdigest()[:12]
+    return _digest_of(sorted(core.glob("*.py")) + sorted((core.parent / "rfprobe_drivers").glob("*.py")))
 
 
 def _meta(given: SimulationInput) -> dict[str, Json]:

@@ -3,7 +3,6 @@
 import struct
 
 from .exchange import (
-    CONNECTED,
     DEADMAN_DEAF,
     ENABLE_READS_HIGH,
     ENABLE_READS_LOW,
@@ -12,7 +11,6 @@ from .exchange import (
     RESPONSE_HEAD,
     RESPONSE_SIZE,
     RX_MAX,
-    SAFE_OFF_DONE,
     STIMULUS,
     STIMULUS_HEAD,
     TX_MAX,
@@ -46,7 +44,6 @@ class VirtualBoard:
         self._fed = False
         self._held = False  # the feed of the tick before still holds the enable: 15.75 ms of 10
         self._duty = 0
-        self._flags = 0
         self._watchdog_ms = 0
 
     # ---- the record side --------------------------------------------------------------------------------------
@@ -63,7 +60,6 @@ class VirtualBoard:
         self._rx_next = 0
         self._rx[:] = stimulus[STIMULUS_HEAD : STIMULUS_HEAD + RX_MAX]
         self._tx_count = 0
-        self._flags = 0
         self._held = self._fed
         self._fed = False
         for index in range(CHIPS):
@@ -78,7 +74,7 @@ class VirtualBoard:
 
     def store(self):
         """The response record of the tick that has just run."""
-        struct.pack_into(RESPONSE, self._tx, 0, 1 if self._enabled() else 0, self._flags, self._duty, self._tx_count)
+        struct.pack_into(RESPONSE, self._tx, 0, 1 if self._enabled() else 0, 0, self._duty, self._tx_count)
         return self._tx
 
     # ---- what the firmware sees -------------------------------------------------------------------------------
@@ -100,7 +96,6 @@ class VirtualBoard:
     def rf_connect(self):
         """Connect the dead-man to its pin; still low."""
         self._connected = True
-        self._flags |= CONNECTED
 
     def quiet_heap(self):
         """The heap is no part of what is simulated: as good as full."""
@@ -145,7 +140,6 @@ class VirtualBoard:
     def safe_off(self):
         self._let_go()
         self._duty = 0
-        self._flags |= SAFE_OFF_DONE
         return self.read_enable() == 0
 
     def read_input(self, which):
