@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rfprobe.sim import runtimes
-from rfprobe.sim.runtimes import MicroPythonRuntime, micropython_path
+from rfprobe.sim.runtimes import VmRuntime, micropython_path
 from rfprobe_core import protocol
 from tests.runtimes.loop import run
 
@@ -27,21 +27,11 @@ def micropython_path_of(board: str) -> str:
     return f"{FAKES}:{ROOT / 'boards' / board}:{ROOT / 'boards' / 'esp32'}:{ROOT / 'firmware'}:{onboard_parent}"
 
 
-class Esp32Runtime(MicroPythonRuntime):
+class Esp32Runtime(VmRuntime):
     """The controller on a board file on the faked chip, heap locked, in lock step with the probe."""
 
     def __init__(self, board: str) -> None:
-        self._process = subprocess.Popen(
-            [str(micropython_path()), "-X", "heapsize=4m", str(VM), board, "run"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={"MICROPYPATH": micropython_path_of(board)},
-            bufsize=0,
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._in = self._process.stdin.fileno()
-        self._out = self._process.stdout.fileno()
+        super().__init__([str(VM), board, "run"], micropython_path_of(board))
 
 
 @pytest.mark.parametrize("source", COMPILED, ids=lambda path: f"{path.parent.name}/{path.name}")

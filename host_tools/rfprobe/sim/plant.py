@@ -108,8 +108,8 @@ class Plant:
         self._inputs = exchange.INTERLOCK_CLOSED | exchange.FOOTSWITCH_PRESSED | exchange.LINK_READY
         self._modes = [max31856_chip.BUS_GOOD] * PLACES
         self._chips = b""
-        self._head = struct.Struct("<IHHHHBBBB")
-        self._chip_fields = struct.Struct("<" + "iHBB" * PLACES)
+        self._head = struct.Struct(f"{exchange.STIMULUS}{exchange.ANALOGUE_AT - struct.calcsize(exchange.STIMULUS)}x")
+        self._chip_fields = struct.Struct(exchange.ANALOGUE)
         self._schedule = sorted(
             [(fault.start_s, 0, index, fault) for index, fault in enumerate(faults)]
             + [(fault.end_s, 1, index, fault) for index, fault in enumerate(faults) if fault.end_s < math.inf]
@@ -137,8 +137,6 @@ class Plant:
             amps.read_u16(self._current_A),
             self._inputs_now(),
             len(rx),
-            0,
-            0,
         )
         return head + self._chips + rx.ljust(exchange.RX_MAX, b"\0")
 

@@ -3,6 +3,8 @@
 import struct
 
 from .exchange import (
+    ANALOGUE,
+    ANALOGUE_AT,
     DEADMAN_DEAF,
     ENABLE_READS_HIGH,
     ENABLE_READS_LOW,
@@ -19,6 +21,8 @@ from .max31856_chip import RESET, Max31856Chip
 
 CHIPS = 4
 _ADC = 2
+_WRITE = 0x80  # in a frame's first byte (data sheet 19-7534, table 6)
+_NOT_YET = 1 << 29  # this bit of a difference of two times says that the first is the earlier one
 
 
 class VirtualBoard:
@@ -31,6 +35,9 @@ class VirtualBoard:
         self._nonce_seed = nonce_seed
         self._uid = uid
         self._chips = tuple([Max31856Chip(index * 23_000) for index in range(CHIPS)])
+        self._written = True
+        self._analogue = b""
+        self._due_us = 0
         self._now_us = 0
         self._adc = [0] * (2 * _ADC)
         self._adc_next = bytearray(_ADC)
@@ -50,27 +57,42 @@ class VirtualBoard:
 
     def load(self, stimulus):
         """Take one stimulus record: time passes, conversions end, bytes arrive."""
-        fields = struct.unpack_from(STIMULUS, stimulus, 0)
-        self._now_us = fields[0]
-        self._adc[:] = fields[1:5]
+        now_us, volts, amps, volts_again, amps_again, inputs, received = struct.unpack_from(STIMULUS, stimulus, 0)
+        self._now_us = now_us
+        adc = self._adc
+        adc[0] = volts
+        adc[1] = amps
+        adc[2] = volts_again
+        adc[3] = amps_again
         self._adc_next[0] = 0
         self._adc_next[1] = 0
-        self._inputs = fields[5]
-        self._rx_count = fields[6]
+        self._inputs = inputs
+        self._rx_count = received
         self._rx_next = 0
-        self._rx[:] = stimulus[STIMULUS_HEAD : STIMULUS_HEAD + RX_MAX]
+        if received:
+            self._rx[:] = stimulus[STIMULUS_HEAD : STIMULUS_HEAD + RX_MAX]
         self._tx_count = 0
         self._held = self._fed
         self._fed = False
-        for index in range(CHIPS):
-            at = 9 + 4 * index
-            self._load_chip(self._chips[index], fields[at], fields[at + 1], fields[at + 2], fields[at + 3])
+        analogue = stimulus[ANALOGUE_AT:STIMULUS_HEAD]
+        if self._written or analogue != self._analogue or not (now_us - self._due_us) & _NOT_YET:
+            self._analogue = analogue
+            self._advance_chips(struct.unpack_from(ANALOGUE, analogue, 0))
 
-    def _load_chip(self, chip, code, junction, faults, mode):
-        if mode == RESET and chip.mode != RESET:
-            chip.reset()
-        chip.mode = mode
-        chip.advance(self._now_us, code, junction, faults)
+    def _advance_chips(self, fields):
+        """Something new is in front of the chips, was written to them, or a conversion ends; else none changes."""
+        now_us = self._now_us
+        self._written = False
+        soonest_us = _NOT_YET - 1
+        for index in range(CHIPS):
+            code, junction, faults, mode = fields[4 * index : 4 * index + 4]
+            chip = self._chips[index]
+            if mode == RESET and chip.mode != RESET:
+                chip.reset()
+            chip.mode = mode
+            chip.advance(now_us, code, junction, faults)
+            soonest_us = min(soonest_us, chip.wait_us(now_us))
+        self._due_us = now_us + soonest_us
 
     def store(self):
         """The response record of the tick that has just run."""
@@ -83,6 +105,8 @@ class VirtualBoard:
         return self._now_us
 
     def spi_transfer(self, select, buffer):
+        if buffer[0] & _WRITE:
+            self._written = True
         self._chips[select].transfer(buffer)
 
     def read_adc(self, channel):

@@ -4,7 +4,9 @@ Stimulus (probe → board): time, ADC counts, inputs, what each converter's anal
 Response (board → probe): enable, drive duty, bytes to the host.
 """
 
-STIMULUS = "<IHHHHBBBB" + "iHBB" * 4
+STIMULUS = "<IHHHHBB"  # time, two readings of voltage and current in turn, inputs, count of host bytes
+ANALOGUE = "<" + "iHBB" * 4  # of each chip: code, cold junction, faults, mode
+ANALOGUE_AT = 16
 STIMULUS_HEAD = 48
 RX_MAX = 64
 STIMULUS_SIZE = STIMULUS_HEAD + RX_MAX

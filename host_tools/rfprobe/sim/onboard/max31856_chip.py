@@ -21,6 +21,7 @@ _50_HZ = 0x01
 _FIRST_US = {0: 143_000, 1: 169_000}
 _NEXT_US = {0: 82_000, 1: 98_000}
 _WRAP_MASK = (1 << 30) - 1
+_FAR_US = 1_000_000
 
 # How the bus to this chip behaves.
 BUS_GOOD = 0
@@ -109,6 +110,10 @@ class Max31856Chip:
             return  # not yet
         self._due_us = (self._due_us + _NEXT_US[fifty]) & _WRAP_MASK
         self._convert(code & 0x7FFFF, junction, faults)
+
+    def wait_us(self, now_us):
+        """How long `advance` has nothing to do, as far as is known: until the conversion under way ends."""
+        return (self._due_us - now_us) & _WRAP_MASK if self._converting else _FAR_US
 
     def _test_us(self):
         return _TEST_US if self.registers[_CR0] & _ONE_SHOT and self.registers[_CR0] & _OPEN_TEST else 0
