@@ -120,13 +120,17 @@ def _python():
 
 
 class Controller:
-    """`board` has inputs and the link, `sense` and `stage` the RF, `chips` a converter for each place."""
+    """`board` has inputs and the link, `sense` and `stage` the RF, `converters` for each place a driver of each kind.
 
-    def __init__(self, board, sense, stage, chips, first_tick=0):
+    The kinds are in the order of plan.CHIP_NAMES; which is fitted, the profile says.
+    """
+
+    def __init__(self, board, sense, stage, converters, first_tick=0):
         self.board = board
         self.sense = sense
         self.stage = stage
-        self.chips = chips
+        self.converters = converters
+        self.chips = [kinds[plan.CHIP_MAX31856] for kinds in converters]
         self.values = plan.default_values()
         self.thermocouples = tuple([Thermocouple() for _ in range(THERMOCOUPLES)])
         self.power = PowerLoop()
@@ -497,14 +501,17 @@ class Controller:
             self.digest = -1
             return -1 - broken
         self._take_values()
+        chip_index = INDEX["tc0_chip"]
         type_index = INDEX["tc0_type"]
         mains_hz = self.values[INDEX["mains_hz"]]
         for place in range(self._fitted):
             thermocouple = self.thermocouples[place]
             thermocouple.restart()
             self._fresh_ticks[place] = thermocouple.fresh_tick
-            thermocouple.status = self.chips[place].configure(self.values[type_index + place], mains_hz)
-        self._poll_ticks = self.chips[0].poll_ticks
+            chip = self.converters[place][self.values[chip_index + place]]
+            thermocouple.status = chip.configure(self.values[type_index + place], mains_hz)
+            self.chips[place] = chip
+        self._poll_ticks = max([chip.poll_ticks for chip in self.chips[: self._fitted]])
         self.digest = plan.digest(self.values)
         return self.digest
 

@@ -27,6 +27,11 @@ ROLE_NAMES = ("none", "control", "boundary", "guard")
 # MAX31856 data sheet (19-7534), CR1 register, bits 3:0.
 THERMOCOUPLE_TYPES = ("B", "E", "J", "K", "N", "R", "S", "T")
 
+CHIP_MAX31856 = 0
+CHIP_MAX31855 = 1
+CHIP_NAMES = ("max31856", "max31855")
+MAX31855_TYPES = (3, 7)  # K and T: what the driver has ITS-90 tables for
+
 LAW_ENVELOPE = 0
 LAW_SUPPLY = 1
 LAW_SIN2 = 2
@@ -59,6 +64,10 @@ PARAMETERS = (
     ("tc1_type", PROFILE, 0, 7, 3),
     ("tc2_type", PROFILE, 0, 7, 3),
     ("tc3_type", PROFILE, 0, 7, 3),
+    ("tc0_chip", PROFILE, 0, 1, CHIP_MAX31856),
+    ("tc1_chip", PROFILE, 0, 1, CHIP_MAX31856),
+    ("tc2_chip", PROFILE, 0, 1, CHIP_MAX31856),
+    ("tc3_chip", PROFILE, 0, 1, CHIP_MAX31856),
     ("tc0_lag_ms", PROFILE, 0, 5_000, 0),
     ("tc1_lag_ms", PROFILE, 0, 5_000, 0),
     ("tc2_lag_ms", PROFILE, 0, 5_000, 0),
@@ -107,6 +116,7 @@ CONTRADICTIONS = (
     ("drive_inverted", "an inverted drive cannot be made safe at reset: invert it in hardware"),
     ("max_impedance_mohm", "so high an impedance cannot be measured: max_voltage / min_current is below it"),
     ("max_duty", "max_duty does not reach max_voltage"),
+    ("tc0_chip", "a MAX31855 is corrected for thermocouples of type K and T alone"),
 )
 
 
@@ -141,6 +151,15 @@ def reachable_mV(values):
     return full_scale_mV if duty >= full_duty else full_scale_mV // 4 * duty // full_duty * 4  # 8e4 · 4096 < 2^29
 
 
+def _without_table(values):
+    """Whether a MAX31855 is fitted with a type that its driver cannot correct."""
+    for place in range(values[INDEX["thermocouples"]]):
+        chip, kind = values[INDEX["tc0_chip"] + place], values[INDEX["tc0_type"] + place]
+        if chip == CHIP_MAX31855 and kind not in MAX31855_TYPES:
+            return True
+    return False
+
+
 def contradiction(values):
     """The first entry of CONTRADICTIONS that `values` runs into, as an index, or -1."""
     fitted = roles(values)
@@ -162,6 +181,7 @@ def contradiction(values):
         values[INDEX["drive_inverted"]] == 1,
         measurable_ohm(values) <= values[INDEX["max_impedance_mohm"]] // 1000,
         values[INDEX["max_voltage_mV"]] > reachable_mV(values),
+        _without_table(values),
     )
     for code, broken in enumerate(checks):
         if broken:

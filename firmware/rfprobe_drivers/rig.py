@@ -2,6 +2,7 @@
 
 from rfprobe_core.controller import Controller
 from rfprobe_core.plan import THERMOCOUPLES
+from rfprobe_drivers.max31855 import Max31855
 from rfprobe_drivers.max31856 import Max31856
 from rfprobe_drivers.rf_sense import RfSense
 from rfprobe_drivers.rf_stage import RfStage
@@ -9,5 +10,5 @@ from rfprobe_drivers.rf_stage import RfStage
 
 def build_controller(board, first_tick=0):
     """The controller of one channel on `board`, in SELF_TEST with RF off."""
-    chips = tuple([Max31856(board, place) for place in range(THERMOCOUPLES)])
-    return Controller(board, RfSense(board), RfStage(board), chips, first_tick)
+    converters = tuple([(Max31856(board, place), Max31855(board, place)) for place in range(THERMOCOUPLES)])
+    return Controller(board, RfSense(board), RfStage(board), converters, first_tick)

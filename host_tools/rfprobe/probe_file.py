@@ -31,6 +31,7 @@ Length = Annotated[float, Field(ge=0.1, le=100.0)]
 Offset = Annotated[float, Quantity("tc0_offset_mC", 1000, "°C")]
 Role = Literal["none", "control", "boundary", "guard"]
 ThermocoupleType = Literal["B", "E", "J", "K", "N", "R", "S", "T"]
+Chip = Literal["max31856", "max31855"]
 DriveLaw = Literal["envelope", "supply", "sin2"]
 
 
@@ -45,10 +46,11 @@ class ProbeTable(Table):
 
 
 class ThermocoupleTable(Table):
-    """One `[[thermocouple]]`, in the order of the chips; `place_mm` from the electrode's centre."""
+    """One `[[thermocouple]]`, in the order of the chip selects; `place_mm` from the electrode's centre."""
 
     role: Role
     type: ThermocoupleType
+    chip: Chip = "max31856"
     place_mm: Length
     lag_s: Annotated[float, Quantity("tc0_lag_ms", 1000, "s")]
 
@@ -133,6 +135,7 @@ class Profile(Table):
 PROFILE_KEYS: dict[str, KeyPath] = {
     **{parameter: key for parameter, (key, _) in quantity_keys(Profile).items()},
     **{f"tc{place}_role": ("thermocouple", place, "role") for place in range(device.THERMOCOUPLES)},
+    **{f"tc{place}_chip": ("thermocouple", place, "chip") for place in range(device.THERMOCOUPLES)},
     "thermocouples": ("thermocouple",),
     "drive_law": ("rf_stage", "drive_law"),
     "drive_inverted": ("rf_stage", "inverted"),
@@ -185,6 +188,7 @@ class ProbeFile:
         for place, each in enumerate(profile.thermocouple):
             values[f"tc{place}_role"] = device.ROLE_NAMES.index(each.role)
             values[f"tc{place}_type"] = device.THERMOCOUPLE_TYPES.index(each.type)
+            values[f"tc{place}_chip"] = device.CHIP_NAMES.index(each.chip)
             values[f"tc{place}_lag_ms"] = round(each.lag_s * 1000)
         for place, offset_C in enumerate(profile.calibration.tc_offset_C):
             values[f"tc{place}_offset_mC"] = round(offset_C * 1000)

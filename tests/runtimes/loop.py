@@ -1,5 +1,6 @@
 """A host, a plant and a device in closed loop, with everything a test may want to look at kept."""
 
+import tempfile
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,9 +29,21 @@ def probe() -> ProbeFile:
     return read_probe(ROOT / "probes" / "bone-10mm.toml")
 
 
-def short_values(**changes: int) -> dict[str, int]:
+@cache
+def probe_with_both_chips() -> ProbeFile:
+    """The same with a MAX31855 for control and for the guard, and a MAX31856 between them."""
+    text = (ROOT / "probes" / "bone-10mm.toml").read_text()
+    for role in ("control", "guard"):
+        text = text.replace(f'role = "{role}"', f'chip = "max31855"\nrole = "{role}"')
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "both-chips.toml"
+        path.write_text(text)
+        return read_probe(path)
+
+
+def short_values(fitted: ProbeFile | None = None, **changes: int) -> dict[str, int]:
     """The vertebra plan with a steep ramp to 50 °C and a hold of two seconds."""
-    values = device_values(read_plan(ROOT / "plans" / "vertebra-70C.toml"), probe())
+    values = device_values(read_plan(ROOT / "plans" / "vertebra-70C.toml"), fitted or probe())
     short = {"target_mC": 50_000, "ramp_mC_per_s": 5_000, "hold_ms": 2_000, "cooldown_ms": 500}
     return values | short | changes
 
@@ -71,13 +84,15 @@ def run(
     start_us: int = 0,
     most_ticks: int = 4000,
     stop_at_s: float | None = None,
+    fitted: ProbeFile | None = None,
     **changes: int,
 ) -> Run:
     """Run the short plan with `changes` on `runtime` to its verdict."""
-    schedule = [parse_fault(each, probe().roles) for each in faults]
-    plant = Plant(load_tissue(tissue), probe(), seed, schedule, start_us)
+    fitted = fitted or probe()
+    schedule = [parse_fault(each, fitted.roles) for each in faults]
+    plant = Plant(load_tissue(tissue), fitted, seed, schedule, start_us)
     device = LockStep(plant, runtime)
-    client = RunClient(short_values(**changes), protocol.protocol_digest())
+    client = RunClient(short_values(fitted, **changes), protocol.protocol_digest())
     done = Run(plant, client)
     tail = TAIL_TICKS
     try:

@@ -113,6 +113,8 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
         values["min_impedance_mohm"] = min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1)
     roles = [plan.ROLE_CONTROL, plan.ROLE_GUARD, plan.ROLE_BOUNDARY, plan.ROLE_GUARD]
     values |= {f"tc{place}_role": roles[place] if place < fitted else 0 for place in range(plan.THERMOCOUPLES)}
+    types = [values[f"tc{place}_type"] for place in range(plan.THERMOCOUPLES)]
+    values |= {f"tc{place}_chip": 0 for place, kind in enumerate(types) if kind not in plan.MAX31855_TYPES}
     assert plan.contradiction(table(values)) == -1
     return values
 
@@ -276,6 +278,35 @@ def thermocouple_chip(checked: Checked, examples: int) -> None:
         for _ in range(5):
             chip.poll()
         chip.check_config()
+
+
+@exercise
+def thermocouple_chip_that_is_only_read(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_drivers.max31855")
+    ends = st.sampled_from([b"\x7f\xfc\x7f\xf0", b"\x80\0\x80\0", b"\x7f\xfc\x80\0", b"\x80\0\x7f\xf0"])
+    faults = st.sampled_from([b"\0\1\0\1", b"\0\1\0\2", b"\0\1\0\0"])
+    words = st.binary(min_size=4, max_size=4) | ends | faults
+
+    @drive(examples, words, st.sampled_from(plan.MAX31855_TYPES))
+    def run(answers: bytes, kind: int) -> None:
+        board = ScriptedBoard()
+        chip = module.Max31855(board, 0)
+        chip.configure(kind, 50)
+        board.chips[0].answers = answers
+        chip.poll()
+        chip.question()
+        chip.check_config()
+
+
+@exercise
+def voltages(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_drivers.its90")
+
+    @drive(examples, st.booleans(), corners(-600_000, 2_600_000), corners(-2_000_000, 2_000_000), temperatures)
+    def run(is_k: bool, hot_mC: int, volts: int, near_mC: int) -> None:
+        table = module.K if is_k else module.T
+        module.emf(table, hot_mC)
+        module.temperature_mC(table, volts, near_mC)
 
 
 @exercise

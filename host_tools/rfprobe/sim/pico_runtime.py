@@ -9,11 +9,10 @@ from pathlib import Path
 
 from rfprobe.sim.emulated_pico import EmulatedPico
 from rfprobe.sim.onboard import exchange
-from rfprobe.sim.onboard.max31856_chip import RESET, Max31856Chip
+from rfprobe.sim.onboard.converters import Converters
 
 TICK_US = 10_000
 CLOCK_MASK = (1 << 30) - 1
-CHIPS = 4
 
 # boards/rpi_pico/board.py
 ENABLE_PIN = 2
@@ -27,16 +26,17 @@ CHARGE_PUMP_US = 1_000  # the stage is enabled while the enable pin has toggled 
 
 
 class SpiChip:
-    """A register-level chip on the emulated SPI wires."""
+    """The register-level chip at one place, on the emulated SPI wires."""
 
-    def __init__(self, chip: Max31856Chip) -> None:
-        self._chip = chip
+    def __init__(self, converters: Converters, place: int) -> None:
+        self._converters = converters
+        self._place = place
 
     def select(self) -> None:
-        self._chip.select()
+        self._converters.chips[self._place].select()
 
     def transfer(self, byte: int) -> int:
-        answer: int = self._chip.exchange_byte(byte)
+        answer: int = self._converters.chips[self._place].exchange_byte(byte)
         return answer
 
     def deselect(self) -> None:
@@ -50,9 +50,9 @@ class PicoRuntime:
 
     def __init__(self, image: Path) -> None:
         self.pico = EmulatedPico()
-        self._chips = [Max31856Chip(index * 23_000) for index in range(CHIPS)]
-        for pin, chip in zip(CS_PINS, self._chips, strict=True):
-            self.pico.attach_spi(pin, SpiChip(chip))
+        self._converters = Converters()
+        for place, pin in enumerate(CS_PINS):
+            self.pico.attach_spi(pin, SpiChip(self._converters, place))
         self._adc = [0, 0, 0, 0]
         self._adc_turn = [0, 0]
         self.pico.set_adc(0, lambda: self._convert(0))
@@ -75,12 +75,7 @@ class PicoRuntime:
         inputs, count = fields[5], fields[6]
         self._set_inputs(inputs)
         now_us = int(self.pico.time_us) & CLOCK_MASK
-        for index, chip in enumerate(self._chips):
-            code, junction, faults, mode = fields[9 + 4 * index : 13 + 4 * index]
-            if mode == RESET and chip.mode != RESET:
-                chip.reset()
-            chip.mode = mode
-            chip.advance(now_us, code, junction, faults)
+        self._converters.advance(now_us, stimulus[exchange.ANALOGUE_AT : exchange.STIMULUS_HEAD])
         if count:
             self.pico.write(stimulus[exchange.STIMULUS_HEAD : exchange.STIMULUS_HEAD + count])
         self.pico.run_us(TICK_US)

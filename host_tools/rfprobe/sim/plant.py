@@ -14,7 +14,7 @@ from rfprobe.sim.cem43 import Cem43
 from rfprobe.sim.faults import Fault
 from rfprobe.sim.onboard import exchange, max31856_chip
 from rfprobe.sim.rf_stage import AdcModel, RfStageModel
-from rfprobe.sim.sensors import ThermocoupleModel
+from rfprobe.sim.sensors import ThermocoupleModel, max31855_reading
 from rfprobe.sim.tissue import SphereTissue, TissuePreset
 
 TICK_US = 10_000
@@ -107,6 +107,8 @@ class Plant:
         self._step_J = 0.0
         self._inputs = exchange.INTERLOCK_CLOSED | exchange.FOOTSWITCH_PRESSED | exchange.LINK_READY
         self._modes = [max31856_chip.BUS_GOOD] * PLACES
+        fitted = enumerate(profile.thermocouple)
+        self._straight = {place: each.type for place, each in fitted if each.chip == "max31855"}
         self._chips = b""
         self._head = struct.Struct(f"{exchange.STIMULUS}{exchange.ANALOGUE_AT - struct.calcsize(exchange.STIMULUS)}x")
         self._chip_fields = struct.Struct(exchange.ANALOGUE)
@@ -209,19 +211,23 @@ class Plant:
         true_C = self.tissue.sensor_C
         dt_s = STEP_TICKS * TICK_S
         rf_on = float(self.enable)
-        codes: list[int] = []
-        for place, model in enumerate(self.thermocouples):
-            code, junction, flags = model.update(true_C[place], dt_s, rf_on)
-            codes += (code, junction & JUNCTION_MASK, flags, self._modes[place])
+        readings = [model.update(true_C[place], dt_s, rf_on) for place, model in enumerate(self.thermocouples)]
         if self._swapped:
-            self._exchange(codes)
-        codes.extend(_REST * (PLACES - len(self.thermocouples)))
+            control, guard = self.roles.index("control"), self.roles.index("guard")
+            readings[control], readings[guard] = readings[guard], readings[control]
+        codes: list[int] = []
+        for place, reading in enumerate(readings):
+            codes += self._before_chip(place, reading)
+        codes.extend(_REST * (PLACES - len(readings)))
         self._chips = self._chip_fields.pack(*codes)
 
-    def _exchange(self, codes: list[int]) -> None:
-        control, guard = 4 * self.roles.index("control"), 4 * self.roles.index("guard")
-        first, second = codes[control : control + 3], codes[guard : guard + 3]
-        codes[control : control + 3], codes[guard : guard + 3] = second, first
+    def _before_chip(self, place: int, reading: tuple[int, int, int]) -> tuple[int, int, int, int]:
+        """A reading in the steps of the chip that is fitted at this place, and how its bus behaves."""
+        if place in self._straight:
+            to_vcc = bool(self.thermocouples[place].short_vcc)
+            return *max31855_reading(self._straight[place], *reading, to_vcc), self._modes[place] | exchange.MAX31855
+        code, junction, flags = reading
+        return code, junction & JUNCTION_MASK, flags, self._modes[place]
 
     def _note_truth(self, power_W: float) -> None:
         by_role: dict[str, float] = {}
@@ -266,7 +272,7 @@ class Plant:
     def _repack(self) -> None:
         fields = list(self._chip_fields.unpack(self._chips))
         for place, mode in enumerate(self._modes):
-            fields[4 * place + 3] = mode
+            fields[4 * place + 3] = mode | exchange.MAX31855 if place in self._straight else mode
         self._chips = self._chip_fields.pack(*fields)
 
     def force_input(self, bit: int, high: bool) -> None:

@@ -1,14 +1,17 @@
 """Thermocouples and their converter's numbers: from the tissue's true temperature to register codes.
 
 The codes are the MAX31856's: thermocouple 19 bits signed, 1/128 °C; cold junction 14 bits signed, 1/64 °C.
-A MAX31855 gives the same readings with fewer bits (`code >> 5` for 1/4 °C, `cold_code >> 2` for 1/16 °C) and
-tells the two shorts apart; the model of that chip takes them from `short_gnd` and `short_vcc`.
+`max31855_reading` makes of them what a MAX31855 shows: fewer bits, the two shorts apart, and a straight line where
+the thermocouple has a curve.
 """
 
 import math
 import random
 
 import numpy as np
+
+from rfprobe.sim.its90 import emf_mV
+from rfprobe.sim.onboard import max31855_chip
 
 TC_CODES_PER_C = 128
 TC_CODE_MIN, TC_CODE_MAX = -(1 << 18), (1 << 18) - 1
@@ -29,6 +32,24 @@ def tc_code(temperature_C: float) -> int:
 def cold_code(temperature_C: float) -> int:
     """Cold-junction code of a temperature, held to the register's 14 bits."""
     return min(max(math.floor(temperature_C * COLD_CODES_PER_C + 0.5), COLD_CODE_MIN), COLD_CODE_MAX)
+
+
+MAX31855_uV_C = {"K": 41.276, "T": 52.18}
+"""Nominal sensitivities, MAX31855 data sheet 19-5793 Rev 5, table 1."""
+
+
+def max31855_reading(kind: str, code: int, cold: int, flags: int, to_vcc: bool) -> tuple[int, int, int]:
+    """What a MAX31855 for thermocouples of type `kind` shows of a reading in this module's codes.
+
+    Thermocouple in 1/4 °C, cold junction in 1/16 °C, both as two's complement of the chip's width, and its fault bits.
+    """
+    cold_C = cold / COLD_CODES_PER_C
+    hot_C = min(max(code / TC_CODES_PER_C, -200.0), 400.0)
+    shown_C = cold_C + 1000.0 * (emf_mV(kind, hot_C) - emf_mV(kind, cold_C)) / MAX31855_uV_C[kind]
+    faults = max31855_chip.OPEN if flags & OPEN else 0
+    if flags & OVUV:
+        faults |= max31855_chip.SHORT_TO_VCC if to_vcc else max31855_chip.SHORT_TO_GND
+    return math.floor(shown_C * 4 + 0.5), math.floor(cold_C * 16 + 0.5) & 0xFFF, faults
 
 
 class FaultKnob:

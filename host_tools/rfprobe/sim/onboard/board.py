@@ -2,8 +2,8 @@
 
 import struct
 
+from .converters import Converters
 from .exchange import (
-    ANALOGUE,
     ANALOGUE_AT,
     DEADMAN_DEAF,
     ENABLE_READS_HIGH,
@@ -17,12 +17,8 @@ from .exchange import (
     STIMULUS_HEAD,
     TX_MAX,
 )
-from .max31856_chip import RESET, Max31856Chip
 
-CHIPS = 4
 _ADC = 2
-_WRITE = 0x80  # in a frame's first byte (data sheet 19-7534, table 6)
-_NOT_YET = 1 << 29  # this bit of a difference of two times says that the first is the earlier one
 
 
 class VirtualBoard:
@@ -34,10 +30,7 @@ class VirtualBoard:
     def __init__(self, nonce_seed, uid):
         self._nonce_seed = nonce_seed
         self._uid = uid
-        self._chips = tuple([Max31856Chip(index * 23_000) for index in range(CHIPS)])
-        self._written = True
-        self._analogue = b""
-        self._due_us = 0
+        self._converters = Converters()
         self._now_us = 0
         self._adc = [0] * (2 * _ADC)
         self._adc_next = bytearray(_ADC)
@@ -74,25 +67,7 @@ class VirtualBoard:
         self._tx_count = 0
         self._held = self._fed
         self._fed = False
-        analogue = stimulus[ANALOGUE_AT:STIMULUS_HEAD]
-        if self._written or analogue != self._analogue or not (now_us - self._due_us) & _NOT_YET:
-            self._analogue = analogue
-            self._advance_chips(struct.unpack_from(ANALOGUE, analogue, 0))
-
-    def _advance_chips(self, fields):
-        """Something new is in front of the chips, was written to them, or a conversion ends; else none changes."""
-        now_us = self._now_us
-        self._written = False
-        soonest_us = _NOT_YET - 1
-        for index in range(CHIPS):
-            code, junction, faults, mode = fields[4 * index : 4 * index + 4]
-            chip = self._chips[index]
-            if mode == RESET and chip.mode != RESET:
-                chip.reset()
-            chip.mode = mode
-            chip.advance(now_us, code, junction, faults)
-            soonest_us = min(soonest_us, chip.wait_us(now_us))
-        self._due_us = now_us + soonest_us
+        self._converters.pass_time(now_us, stimulus[ANALOGUE_AT:STIMULUS_HEAD])
 
     def store(self):
         """The response record of the tick that has just run."""
@@ -105,9 +80,7 @@ class VirtualBoard:
         return self._now_us
 
     def spi_transfer(self, select, buffer):
-        if buffer[0] & _WRITE:
-            self._written = True
-        self._chips[select].transfer(buffer)
+        self._converters.transfer(select, buffer)
 
     def read_adc(self, channel):
         turn = self._adc_next[channel]

@@ -32,6 +32,17 @@ FROZEN = 4  # answers, but converts no more
 RESET = 5  # power fails for a moment: the configuration is lost
 
 
+def seen_on_bus(mode, byte):
+    """The byte as the bus carries it."""
+    if mode == BUS_ZEROS:
+        return 0
+    if mode == BUS_ONES:
+        return 0xFF
+    if mode == BUS_STUCK_BIT:
+        return byte | 0x10
+    return byte
+
+
 class Max31856Chip:
     """`transfer` answers one chip-select frame in place; `advance` lets time pass and conversions end."""
 
@@ -67,22 +78,13 @@ class Max31856Chip:
         if address < 0:
             self._address = byte & 0x0F
             self._writing = byte & 0x80
-            return self._seen(0xFF)
+            return seen_on_bus(self.mode, 0xFF)
         self._address = (address + 1) & 0x0F
         if not self._writing:
-            return self._seen(self.registers[address])
+            return seen_on_bus(self.mode, self.registers[address])
         if address < _CJTH + 2:
             self._write(address, byte)
-        return self._seen(0)
-
-    def _seen(self, byte):
-        if self.mode == BUS_ZEROS:
-            return 0
-        if self.mode == BUS_ONES:
-            return 0xFF
-        if self.mode == BUS_STUCK_BIT:
-            return byte | 0x10
-        return byte
+        return seen_on_bus(self.mode, 0)
 
     def _write(self, address, byte):
         registers = self.registers
