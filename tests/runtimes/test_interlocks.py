@@ -9,7 +9,7 @@ from rfprobe.sim.runtimes import make_runtime
 from rfprobe_core import protocol, safety
 from tests.runtimes.loop import NONCE_SEED, UID, run
 
-AT_S = 6.0
+AT_S = 6.2
 TICK_S = 0.01
 POLL_S = 0.12  # 50 Hz mains
 SEEN_S = 0.05 + 0.10 + POLL_S  # simulation step, conversion, poll: until the first sample that shows it
@@ -45,7 +45,7 @@ TABLE = (
     Broken("cold_junction:boundary", "cold_junction_range", "tc1_cold_junction", SEEN_S),
     Broken("cold_junction:guard=-30", "cold_junction_range", "tc2_cold_junction", SEEN_S),
     Broken("reversed:guard", "thermocouple_jump", "tc2_not_believed", SEEN_S),
-    Broken("swapped", "thermocouple_jump", "tc0_not_believed", SEEN_S),
+    Broken("swapped", "thermocouple_jump", "tc2_not_believed", SEEN_S),
     Broken("stale:control", "sample_stale", "tc0_age", 1.2 + POLL_S),
     Broken("stale:guard", "sample_stale", "tc2_age", 1.2 + POLL_S),
     Broken("drift:control=4", "over_temperature", "tc0_over_temperature", 5.0, changes={"max_temperature_mC": 55_000}),

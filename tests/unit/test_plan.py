@@ -55,6 +55,7 @@ BREAKERS = [
     ("max_impedance_mohm", {"max_voltage_mV": 20_000, "min_current_uA": 5_000, "max_impedance_mohm": 4_000_000}),
     ("max_duty", {"max_duty": 16_000}),
     ("max_duty", {"drive_law": plan.LAW_SIN2, "max_duty": 16_000}),
+    ("guard_lag_max_ms", {"guard_lag_max_ms": 999, "tc1_lag_ms": 1_000}),
 ]
 
 
