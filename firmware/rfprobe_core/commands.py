@@ -215,8 +215,9 @@ class Commands:
             code = ACK_CONTRADICTION
         self._ack(c, self._slow_id, verb, code)
 
-    def _ack(self, c, command_id, verb, code):
-        if VERBS[verb][1] and verb != protocol.VERB_LEASE:  # a lease may be renewed twice
+    def _remember(self, command_id, verb, code):
+        """A retry gets this answer again. A lease may be renewed twice; a line that came broken was never heard."""
+        if VERBS[verb][1] and verb != protocol.VERB_LEASE and code != ACK_CRC:
             at = self._next * 5
             acks = self._acks
             self._ids[self._next] = command_id
@@ -226,6 +227,9 @@ class Commands:
             acks[at + 3] = self._value
             acks[at + 4] = self._value2
             self._next = self._next + 1 if self._next + 1 < REMEMBERED else 0
+
+    def _ack(self, c, command_id, verb, code):
+        self._remember(command_id, verb, code)
         c.reporter.ack(c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2)
 
     def _refuse(self, c, command_id, verb, code):
@@ -234,6 +238,8 @@ class Commands:
         # a line that is no command is only counted: noise must not fill the link with acks
         if code == ACK_SYNTAX and verb == _UNKNOWN:
             return
+        if verb != _UNKNOWN:
+            self._remember(command_id, verb, code)
         c.reporter.ack(c.sequence.state, c.tick_count, command_id, verb, code, self._key, self._value, self._value2)
 
     def lost(self):

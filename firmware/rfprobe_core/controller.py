@@ -11,6 +11,8 @@ from rfprobe_core import plan, protocol, safety, thermometry
 from rfprobe_core.commands import Commands
 from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up
+from rfprobe_core.governor import Governor
+from rfprobe_core.heatwatch import HeatWatch
 from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.meter import TickMeter
 from rfprobe_core.pid import TemperatureLoop
@@ -18,7 +20,7 @@ from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMO
 from rfprobe_core.power import PowerLoop
 from rfprobe_core.protocol import CAUSE, NO_ROW, U32_MAX
 from rfprobe_core.reporter import Reporter
-from rfprobe_core.safety import POLL_START, VALUE_START, LimitTable
+from rfprobe_core.safety import POLL_START, SIZE, TIP_START, VALUE_START, LimitTable
 from rfprobe_core.sequence import Sequence
 from rfprobe_core.setpoint import SetpointRamp
 from rfprobe_core.thermometry import REPEAT, Thermocouple
@@ -111,6 +113,13 @@ _GUARD = const(2)
 _LOOK_AHEAD = const(3)
 _GUARD_DOSE = const(4)
 _VALUE_ROWS = const(5)
+# Rows of the tip, from TIP_START.
+_NOT_HEATING = const(0)
+_ENERGY_WITHOUT_TEMPERATURE = const(1)
+_HEATING_TOO_FAST = const(2)
+_THERMOCOUPLES_DISAGREE = const(3)
+_HEATING_WHEN_OFF = const(4)
+_NOT_COOLING_WHEN_OFF = const(5)
 _GRAVEST = CAUSE["rf_while_disabled"]
 
 
@@ -136,6 +145,8 @@ class Controller:
         self.power = PowerLoop()
         self.loop = TemperatureLoop()
         self.ramp = SetpointRamp()
+        self.governor = Governor()
+        self.watch = HeatWatch()
         self.limits = LimitTable()
         self.sequence = Sequence()
         self.reporter = Reporter()
@@ -157,6 +168,8 @@ class Controller:
         self._control = self.thermocouples[0]
         self._control_place = 0
         self._since_control_ticks = 0
+        self._watch_due = False
+        self._watched_tick = 0
         self._off_ticks = 0
         self._missed = 0
         self._footswitch_up_ticks = 0
@@ -164,6 +177,7 @@ class Controller:
         self._stop_asked = False
         self._ceiling_mW = 0
         self._target_mC = 0
+        self._ramp_mC_per_s = 0
         self._max_energy_mJ = 0
         self._telemetry_ticks = 5
         self._poll_ticks = 10
@@ -227,6 +241,9 @@ class Controller:
         tripped = self.limits.judge(0, _EVERY_TICK_ROWS, state)
         if tripped < 0 and self._polled >= 0:
             tripped = self._judge_thermocouple(self._polled, state)
+        elif self._watch_due:
+            tip = self._judge_tip(state)
+            tripped = tip if tripped < 0 else tripped
         self._tripped = tripped
 
     def _fill_every_tick(self, energised):
@@ -300,7 +317,45 @@ class Controller:
         table[row + _GUARD] = temperature
         table[row + _LOOK_AHEAD] = temperature + ahead
         table[row + _GUARD_DOSE] = _BIAS + thermocouple.dose.total_ms
+        self.governor.take(place, thermocouple.role, thermocouple.temperature_mC + ahead)
+        self._watch_due = place == self._control_place  # in the next tick: this one has done enough
         return limits.judge(row, row + _VALUE_ROWS, state)
+
+    def _judge_tip(self, state):
+        """Whether the control thermocouple, which has just been read, is where the heat is."""
+        self._watch_due = False
+        watch = self.watch
+        control = self._control
+        tick = self.tick_count
+        ticks = (tick - self._watched_tick) & _TICK_MASK
+        self._watched_tick = tick
+        if state == _RAMP or state == _HOLD:
+            watch.update(control.temperature_mC, self.power.state[_ENERGY_mJ], ticks)
+        else:
+            watch.rest(control.temperature_mC, ticks, self.sequence.watched_off())
+        table = self.limits.table
+        table[TIP_START + _NOT_HEATING] = _BIAS + watch.not_moved_mC
+        table[TIP_START + _ENERGY_WITHOUT_TEMPERATURE] = _BIAS + watch.shortfall_mC
+        table[TIP_START + _HEATING_TOO_FAST] = _BIAS + control.long_slope_mC_per_s - 3 * self._ramp_mC_per_s
+        table[TIP_START + _THERMOCOUPLES_DISAGREE] = _BIAS + self._hottest_other_mC() - control.temperature_mC
+        table[TIP_START + _HEATING_WHEN_OFF] = _BIAS + watch.rise_when_off_mC
+        table[TIP_START + _NOT_COOLING_WHEN_OFF] = _BIAS + watch.left_permille
+        return self.limits.judge(TIP_START, SIZE, state)
+
+    def _hottest_other_mC(self):
+        """The hottest of the thermocouples that are not the tip's; the tip's where there is no other."""
+        hottest = thermometry.LOWEST_MC
+        for thermocouple in self.thermocouples:
+            if thermocouple.role > ROLE_CONTROL and thermocouple.temperature_mC > hottest:
+                hottest = thermocouple.temperature_mC
+        return hottest
+
+    def _coolest_mC(self):
+        coolest = self._control.temperature_mC
+        for thermocouple in self.thermocouples:
+            if thermocouple.role and thermocouple.temperature_mC < coolest:
+                coolest = thermocouple.temperature_mC
+        return coolest
 
     def _decide(self):
         """What ends, what begins, how much power is wanted."""
@@ -318,6 +373,8 @@ class Controller:
         ended = sequence.advance(self._elapsed, self.power.state[_ENERGY_mJ], near_target)
         if ended:
             completed = ended == CAUSE["hold_complete"]
+            if ended == CAUSE["rf_on_time_ceiling"] and self.governor.held_back:
+                ended = CAUSE["guard_limited"]
             self._finish(protocol.RESULT_COMPLETED if completed else protocol.RESULT_LIMITED, ended)
         state = sequence.state
         if state == _RAMP or state == _HOLD:
@@ -339,7 +396,7 @@ class Controller:
             self.power.take_achieved_mW()
             self._since_control_ticks = 0
             return
-        ramp.advance(elapsed)
+        ramp.advance(elapsed, self.governor.permille)
         if self._polled == self._control_place and self._believed:
             self.demand_mW = self.loop.update(
                 ramp.value_mC,
@@ -557,6 +614,9 @@ class Controller:
         for thermocouple in self.thermocouples:
             thermocouple.begin_run()
         self._missed = 0
+        self.governor.begin()
+        self.watch.begin(self._control.temperature_mC, self._coolest_mC())
+        self._watched_tick = self.tick_count
         self.power.begin_run()
         self.loop.reset()
         self.ramp.begin(self._control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
@@ -636,6 +696,7 @@ class Controller:
         self._control = self.thermocouples[self._control_place]
         self._config_place = 0
         self._target_mC = value("target_mC")
+        self._ramp_mC_per_s = value("ramp_mC_per_s")
         self._max_energy_mJ = value("max_energy_mJ")
         self._footswitch_used = value("footswitch_used") == 1
         self._telemetry_ticks = value("telemetry_ticks")
@@ -658,6 +719,14 @@ class Controller:
         )
         self.loop.configure(value("kp_mW_per_C"), value("ki_mW_per_C_s"), value("feedforward_mW_s_per_C"))
         self.sequence.configure(value("hold_ms"), value("cooldown_ms"), value("max_rf_on_ms"), value("max_energy_mJ"))
+        self.governor.configure(value("guard_governor") == 1)
+        self.watch.configure(
+            value("tip_lag_ms"),
+            value("tip_fast_mC_per_W"),
+            value("tip_fast_ms"),
+            value("tip_slow_mC_per_W"),
+            value("tip_slow_ms"),
+        )
         self.limits.configure(self.values)
 
     def _value(self, name):

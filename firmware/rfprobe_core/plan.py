@@ -54,6 +54,7 @@ PARAMETERS = (
     ("guard_trip_mC", PLAN, 38_000, 45_000, 44_000),
     ("max_rf_on_ms", PLAN, 1_000, 7_200_000, 1_000),
     ("max_energy_mJ", PLAN, 100, 500_000_000, 100),
+    ("guard_governor", PLAN, 0, 1, 1),
     ("telemetry_ticks", PLAN, 1, 100, 5),
     ("thermocouples", PROFILE, 1, 4, 1),
     ("tc0_role", PROFILE, 0, 3, ROLE_CONTROL),
@@ -88,6 +89,13 @@ PARAMETERS = (
     ("kp_mW_per_C", PROFILE, 0, 20_000, 0),
     ("ki_mW_per_C_s", PROFILE, 0, 4_000, 0),
     ("feedforward_mW_s_per_C", PROFILE, 0, 20_000, 0),
+    # How the tip warms at least, by power, in the coldest tissue the probe is for: see heatwatch.py.
+    ("tip_lag_ms", PROFILE, 300, 10_000, 1_000),
+    ("tip_fast_mC_per_W", PROFILE, 1, 16_000, 1),
+    ("tip_fast_ms", PROFILE, 300, 600_000, 10_000),
+    ("tip_slow_mC_per_W", PROFILE, 1, 16_000, 1),
+    ("tip_slow_ms", PROFILE, 300, 600_000, 60_000),
+    ("guard_lag_max_ms", PROFILE, 0, 3_000, 3_000),
     ("v_gain_ppm", CALIBRATION, 500_000, 1_500_000, 1_000_000),
     ("v_offset_mV", CALIBRATION, -20_000, 20_000, 0),
     ("i_gain_ppm", CALIBRATION, 500_000, 1_500_000, 1_000_000),
@@ -117,6 +125,7 @@ CONTRADICTIONS = (
     ("max_impedance_mohm", "so high an impedance cannot be measured: max_voltage / min_current is below it"),
     ("max_duty", "max_duty does not reach max_voltage"),
     ("tc0_chip", "a MAX31855 is corrected for thermocouples of type K and T alone"),
+    ("guard_lag_max_ms", "a guard thermocouple lags more than its governor is good for"),
 )
 
 
@@ -160,6 +169,15 @@ def _without_table(values):
     return False
 
 
+def slowest_guard_ms(values):
+    """The longest lag of the fitted guard thermocouples; 0 without one."""
+    slowest = 0
+    for place, role in enumerate(roles(values)):
+        if role == ROLE_GUARD:
+            slowest = max(slowest, values[INDEX["tc0_lag_ms"] + place])
+    return slowest
+
+
 def contradiction(values):
     """The first entry of CONTRADICTIONS that `values` runs into, as an index, or -1."""
     fitted = roles(values)
@@ -182,6 +200,7 @@ def contradiction(values):
         measurable_ohm(values) <= values[INDEX["max_impedance_mohm"]] // 1000,
         values[INDEX["max_voltage_mV"]] > reachable_mV(values),
         _without_table(values),
+        slowest_guard_ms(values) > values[INDEX["guard_lag_max_ms"]],
     )
     for code, broken in enumerate(checks):
         if broken:

@@ -275,6 +275,14 @@ CAUSES = (
     "energy_ceiling",
     "hold_complete",
     "reset_in_run",
+    "not_heating",
+    "energy_without_temperature",
+    "heating_too_fast",
+    "thermocouples_disagree",
+    "heating_when_off",
+    "not_cooling_when_off",
+    "memory_corrupted",
+    "guard_limited",
 )
 # RF may be on although nobody wants it: these are told whatever else was told before.
 GRAVEST = ("rf_while_disabled", "safe_off_unverified", "enable_stuck_high")

@@ -1,7 +1,8 @@
 """Every limit and interlock, one table. A row that is out of its bounds for N samples ends RF and names its cause.
 
 Rows are in groups by the clock they are judged on: EVERY_TICK, and for each thermocouple the polls of its chip
-(POLL) and the samples believed (VALUE). Within a group the gravest row comes first.
+(POLL) and the samples believed (VALUE); of the control thermocouple, the TIP rows too. Within a group the gravest
+row comes first.
 """
 
 from array import array
@@ -17,6 +18,7 @@ HIGHEST = BIAS - 1
 
 RF_ON = 1 << protocol.RAMP | 1 << protocol.HOLD
 RUN = RF_ON | 1 << protocol.ARMED | 1 << protocol.REST
+WATCHED_OFF = 1 << protocol.ARMED | 1 << protocol.REST | 1 << protocol.COOLDOWN
 ALWAYS = (1 << len(protocol.STATE_NAMES)) - 1
 RF_OFF = ALWAYS & ~RF_ON
 
@@ -60,6 +62,15 @@ VALUE = (
     ("guard_look_ahead", "guard_look_ahead", "m°C", RF_ON, 3, None, 45_000),
     ("guard_dose", "guard_dose", "ms CEM43", RUN, 1, None, 120_000),
 )
+# Rows of the tip, judged at each sample of the control thermocouple that was believed (heatwatch.py).
+TIP = (
+    ("not_heating", "not_heating", "m°C", RF_ON, 5, None, 4_000),
+    ("energy_without_temperature", "energy_without_temperature", "m°C", RF_ON, 5, None, 2_000),
+    ("heating_too_fast", "heating_too_fast", "m°C/s", RF_ON, 5, None, 1_000),
+    ("thermocouples_disagree", "thermocouples_disagree", "m°C", RUN, 5, None, 4_000),
+    ("heating_when_off", "heating_when_off", "m°C", WATCHED_OFF, 5, None, 3_000),
+    ("not_cooling_when_off", "not_cooling_when_off", "‰ of the rise", 1 << protocol.COOLDOWN, 5, None, 900),
+)
 GUARD_ROWS = ("guard_temperature", "guard_look_ahead", "guard_dose")
 GUARD_LOOK_AHEAD_S = 6
 
@@ -89,6 +100,8 @@ for _index in range(THERMOCOUPLES):
     ROWS = ROWS + _place(POLL, _index)
     VALUE_START.append(len(ROWS))
     ROWS = ROWS + _place(VALUE, _index)
+TIP_START = len(ROWS)
+ROWS = ROWS + TIP
 POLL_START = tuple(POLL_START)
 VALUE_START = tuple(VALUE_START)
 SIZE = len(ROWS)

@@ -68,6 +68,10 @@ class Sequence:
         """No run is armed or under way: values may change, slow work may be done."""
         return self.state != ARMED and not self.energised() and self.state != protocol.REST
 
+    def watched_off(self):
+        """RF is off, and the tissue is watched all the same."""
+        return self.state == ARMED or self.state == protocol.REST or self.state == COOLDOWN
+
     def _go(self, state, ticks):
         self.previous = self.state
         self.state = state

@@ -19,17 +19,23 @@ class SetpointRamp:
         self.rate_mC_per_s = 0
         self.value_mC = self._now_uC // 1000
 
-    def advance(self, ticks):
-        """Move on by `ticks` (1…100) of 10 ms; 10 µ°C a tick for each m°C/s."""
+    def advance(self, ticks, permille=1_000):
+        """Move on by `ticks` (1…100) of 10 ms, at `permille` (−3000…1000) of the rate; 10 µ°C a tick for each m°C/s.
+
+        Backwards it goes no further than freezing.
+        """
         now_uC = self._now_uC
         left_uC = self._target_uC - now_uC
-        rate = self._rate_mC_per_s
-        step_uC = rate * 10 * ticks  # ≤ 5e3 · 10 · 100
+        rate = self._rate_mC_per_s * permille // 1_000  # ≤ 5e3 · 3e3
+        step_uC = rate * 10 * ticks  # ≤ 15e3 · 10 · 100
         if step_uC >= left_uC:
             if left_uC == 0:
                 self.rate_mC_per_s = 0
                 return
             step_uC = left_uC
+            rate = 0
+        elif step_uC < -now_uC:
+            step_uC = -now_uC
             rate = 0
         self.rate_mC_per_s = rate
         now_uC += step_uC

@@ -119,8 +119,8 @@ class Thermocouple:
             self._short.reset(value_mC)
             self._long.reset(value_mC)
             self.valid = True
-            self.fresh_tick = tick
             self.peak_mC = value_mC
+            status = _REPEAT  # of the first word nobody knows how old it is: the next one that differs is new
         elif abs(value_mC - self.temperature_mC) > _JUMP_MC:
             return JUMP
         self.temperature_mC = value_mC

@@ -94,6 +94,7 @@ class LimitsTable(Table):
     max_impedance_ohm: Annotated[float, Quantity("max_impedance_mohm", 1000, "Ω")]
     guard_needed: bool = True
     guard_trip_C: Annotated[float | None, Quantity("guard_trip_mC", 1000, "°C")] = None
+    guard_governor: bool = True
     max_rf_on_s: Annotated[float | None, Quantity("max_rf_on_ms", 1000, "s")] = None
     max_energy_J: Annotated[float | None, Quantity("max_energy_mJ", 1000, "J")] = None
 
@@ -117,6 +118,7 @@ PLAN_KEYS: dict[str, KeyPath] = {
     **{parameter: key for parameter, (key, _) in quantity_keys(Plan).items()},
     "mode": ("plan", "mode"),
     "guard_needed": ("limits", "guard_needed"),
+    "guard_governor": ("limits", "guard_governor"),
     "telemetry_ticks": ("telemetry", "rate_Hz"),
 }
 """The TOML key of each parameter of the device's PLAN group."""
@@ -175,6 +177,7 @@ class PlanFile:
         values = {name: note.stored(value) for name, (note, value) in given.items() if value is not None}
         values["mode"] = device.MODE_NAMES.index(self.plan.plan.mode)
         values["guard_needed"] = int(self.plan.limits.guard_needed)
+        values["guard_governor"] = int(self.plan.limits.guard_governor)
         values["telemetry_ticks"] = round(BASE_RATE_HZ / self.plan.telemetry.rate_Hz)
         values["max_rf_on_ms"] = round(self.max_rf_on_s * 1000)
         values["max_energy_mJ"] = round(self.max_energy_J * 1000)
@@ -205,6 +208,8 @@ class PlanFile:
             )
         if not self.plan.limits.guard_needed:
             remarks.append("no guard thermocouple is needed: nothing watches the neural structures")
+        if not self.plan.limits.guard_governor:
+            remarks.append("the guard's governor is off: nothing slows the run before a trip ends it")
         return remarks
 
 

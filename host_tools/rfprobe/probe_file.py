@@ -104,6 +104,26 @@ class ControlTable(Table):
     feedforward_mW_s_per_C: Annotated[float, Quantity("feedforward_mW_s_per_C", 1, "mW·s/°C")]
 
 
+class TipResponseTable(Table):
+    """`[tip_response]`: how the tip warms at least, by power, in the coldest tissue the probe is for.
+
+    Two first-order terms, `fast` and `slow`, behind a lag. The device takes a tip that warms by less than 70 % of
+    it for a thermocouple that is not at the tip.
+    """
+
+    lag_s: Annotated[float, Quantity("tip_lag_ms", 1000, "s")]
+    fast_C_per_W: Annotated[float, Quantity("tip_fast_mC_per_W", 1000, "°C/W")]
+    fast_s: Annotated[float, Quantity("tip_fast_ms", 1000, "s")]
+    slow_C_per_W: Annotated[float, Quantity("tip_slow_mC_per_W", 1000, "°C/W")]
+    slow_s: Annotated[float, Quantity("tip_slow_ms", 1000, "s")]
+
+
+class GuardTable(Table):
+    """`[guard]`: the longest lag of a guard thermocouple that its governor is good for."""
+
+    largest_lag_s: Annotated[float, Quantity("guard_lag_max_ms", 1000, "s")] = 3.0
+
+
 class CalibrationTable(Table):
     """`[calibration]`: measured gain and offset of the RF sense, and an offset for each thermocouple."""
 
@@ -129,6 +149,8 @@ class Profile(Table):
     mains: MainsTable
     footswitch: FootswitchTable
     control: ControlTable
+    tip_response: TipResponseTable
+    guard: GuardTable = GuardTable()
     calibration: CalibrationTable = CalibrationTable()
 
 
@@ -183,7 +205,15 @@ class ProbeFile:
             "mains_hz": profile.mains.Hz,
             "footswitch_used": int(profile.footswitch.used),
         }
-        for table in (profile.rf_stage, profile.sense, profile.control, profile.calibration):
+        tables = (
+            profile.rf_stage,
+            profile.sense,
+            profile.control,
+            profile.tip_response,
+            profile.guard,
+            profile.calibration,
+        )
+        for table in tables:
             values.update({note.parameter: note.stored(value) for _, note, value in quantities(table)})
         for place, each in enumerate(profile.thermocouple):
             values[f"tc{place}_role"] = device.ROLE_NAMES.index(each.role)

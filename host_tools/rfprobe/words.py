@@ -73,11 +73,20 @@ CAUSES = {
     "energy_ceiling": "As much energy had been delivered as the plan allows.",
     "hold_complete": "The target was held for the planned time.",
     "reset_in_run": "The device was reset in the middle of a run.",
+    "not_heating": "Power flowed, and the tip's thermocouple did not move: it is not at the tip.",
+    "energy_without_temperature": "More energy flowed than the tip's reading accounts for: it reads too low.",
+    "heating_too_fast": "The tip's reading rose much faster than its set-point.",
+    "thermocouples_disagree": "Another thermocouple was clearly hotter than the tip, where the heat is made.",
+    "heating_when_off": "The tip's reading rose although RF was off.",
+    "not_cooling_when_off": "The tip's reading did not fall after RF had ended.",
+    "memory_corrupted": "The plan or the limits in the device's memory changed by themselves.",
+    "guard_limited": "The guard's governor kept the target from being reached in the time the plan allows.",
 }
 
 # Units in which a limit row's integers are shown: (unit, how many stored to one shown).
 _SHOWN_UNITS = {
     "m°C": ("°C", 1000),
+    "m°C/s": ("°C/s", 1000),
     "mΩ": ("Ω", 1000),
     "mV": ("V", 1000),
     "mW": ("W", 1000),

@@ -9,7 +9,7 @@ from rfprobe.sim.runtimes import make_runtime
 from rfprobe_core import protocol, safety
 from tests.runtimes.loop import NONCE_SEED, UID, run
 
-AT_S = 6.0
+AT_S = 6.2
 TICK_S = 0.01
 POLL_S = 0.12  # 50 Hz mains
 SEEN_S = 0.05 + 0.10 + POLL_S  # simulation step, conversion, poll: until the first sample that shows it

@@ -104,7 +104,9 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
         "guard_needed": 0 if fitted == 1 else values["guard_needed"],
         "drive_inverted": 0,
         "max_duty": 65_535,
+        "guard_lag_max_ms": 3_000,
     }
+    values |= {f"tc{place}_lag_ms": min(values[f"tc{place}_lag_ms"], 3_000) for place in (1, 3)}
     # an impedance that can be measured: the window below what voltage and current allow, whatever they are
     reach_mohm = values["max_voltage_mV"] * 1000 // values["min_current_uA"] * 1000
     if values["max_impedance_mohm"] >= reach_mohm:
@@ -179,7 +181,7 @@ def thermometry(checked: Checked, examples: int) -> None:
 def temperature_loop(checked: Checked, examples: int) -> None:
     module = checked.module("rfprobe_core.pid")
     # set-point, its rate, corrected reading, ticks, ceiling, achieved power
-    steps = runs_of((0, 95_000), (0, 5_000), CORRECTED, (1, 25), (0, 50_000), (0, 1_000_000))
+    steps = runs_of((0, 95_000), (-15_000, 5_000), CORRECTED, (1, 25), (0, 50_000), (0, 1_000_000))
 
     @drive(
         examples,
@@ -196,6 +198,51 @@ def temperature_loop(checked: Checked, examples: int) -> None:
 
 
 @exercise
+def heat_watch(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.heatwatch")
+    names = ("tip_lag_ms", "tip_fast_mC_per_W", "tip_fast_ms", "tip_slow_mC_per_W", "tip_slow_ms")
+    # reading, energy of the interval (at most 1 kW), ticks
+    steps = runs_of((-100_000, 300_000), (0, 250_000), (1, 1_000))
+
+    @drive(examples, st.tuples(*[parameter(name) for name in names]), temperatures, temperatures, steps, st.booleans())
+    def run(tip: tuple[int, ...], control_mC: int, coolest_mC: int, steps: list[tuple[int, ...]], off: bool) -> None:
+        watch = module.HeatWatch()
+        watch.configure(*tip)
+        watch.begin(control_mC, min(coolest_mC, control_mC))
+        energy_mJ = 0
+        for reading_mC, more_mJ, elapsed in steps:
+            energy_mJ = min(energy_mJ + more_mJ, 500_000_000)
+            watch.update(reading_mC, energy_mJ, elapsed)
+        for reading_mC, _, elapsed in steps:
+            watch.rest(reading_mC, elapsed, off)
+
+    @drive(examples, st.sampled_from((300_000, 60_000)), st.sampled_from((16_000, 8_000)))
+    def hot(reading_mC: int, answer: int) -> None:
+        """As far as the model goes: all the power there is, for long, into the smallest tip."""
+        watch = module.HeatWatch()
+        watch.configure(300, answer, 300, answer, 300)
+        watch.begin(-100_000, -100_000)
+        for step in range(60):
+            watch.update(reading_mC, min(step * 15_000, 500_000_000), 25)
+        for _ in range(30):
+            watch.rest(reading_mC, 25, True)
+
+
+@exercise
+def governor(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.governor")
+
+    @drive(
+        examples, st.booleans(), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), corners(-(1 << 28), 1 << 28)))
+    )
+    def run(used: bool, readings: list[tuple[int, int, int]]) -> None:
+        made = module.Governor()
+        made.configure(used)
+        for reading in readings:
+            made.take(*reading)
+
+
+@exercise
 def setpoint(checked: Checked, examples: int) -> None:
     module = checked.module("rfprobe_core.setpoint")
 
@@ -204,13 +251,13 @@ def setpoint(checked: Checked, examples: int) -> None:
         corners(*CORRECTED),
         parameter("target_mC"),
         parameter("ramp_mC_per_s"),
-        st.lists(corners(1, 100), max_size=5),
+        st.lists(st.tuples(corners(1, 100), corners(-3_000, 1_000)), max_size=5),
     )
-    def run(start_mC: int, target_mC: int, rate: int, steps: list[int]) -> None:
+    def run(start_mC: int, target_mC: int, rate: int, steps: list[tuple[int, int]]) -> None:
         ramp = module.SetpointRamp()
         ramp.begin(start_mC, target_mC, rate)
-        for elapsed in steps:
-            ramp.advance(elapsed)
+        for elapsed, permille in steps:
+            ramp.advance(elapsed, permille)
             ramp.at_target()
 
 

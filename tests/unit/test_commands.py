@@ -413,7 +413,7 @@ def test_nothing_is_enabled_before_start() -> None:
         assert host.code(verb) == OK
         host.bench.tick()
         assert not host.bench.board.enabled
-        host.bench.tick(40)
+        host.bench.tick(60)
         host.bench.take_lease()
     host.ask("START")
     host.bench.tick()

@@ -4,7 +4,21 @@ from types import ModuleType
 
 import pytest
 
-from rfprobe_core import commands, controller, dose, pid, plan, power, protocol, reporter, safety, sequence, thermometry
+from rfprobe_core import (
+    commands,
+    controller,
+    dose,
+    governor,
+    heatwatch,
+    pid,
+    plan,
+    power,
+    protocol,
+    reporter,
+    safety,
+    sequence,
+    thermometry,
+)
 from rfprobe_drivers import max31856, rf_sense, rf_stage
 
 ORIGINALS = (
@@ -20,6 +34,7 @@ ORIGINALS = (
     sequence,
     reporter,
     dose,
+    governor,
 )
 OTHERWISE = {
     "_EVERY_TICK_ROWS": len(safety.EVERY_TICK),
@@ -34,10 +49,24 @@ OTHERWISE = {
     "_DEMAND_MAX_UW": pid.DEMAND_MAX_MW * 1000,
     "_LAW_SIN2": plan.LAW_SIN2,
     "_HEADER": protocol.HEADER,
+    **{f"_{row[0].upper()}": place for place, row in enumerate(safety.TIP)},  # from TIP_START
 }
 # A module's own numbers, which are written nowhere else.
 OWN = {"_POLL_AT", "_CHECK_PHASE", "_SPARING_TICKS", "_GRAVEST", "_STEPS"}
-HOT = (controller, commands, dose, pid, reporter, sequence, thermometry, max31856, rf_sense, rf_stage)
+HOT = (
+    controller,
+    commands,
+    dose,
+    governor,
+    heatwatch,
+    pid,
+    reporter,
+    sequence,
+    thermometry,
+    max31856,
+    rf_sense,
+    rf_stage,
+)
 
 
 def _private_numbers(module: ModuleType) -> list[tuple[str, object]]:

@@ -56,6 +56,7 @@ BREAKERS = [
     ("max_duty", {"max_duty": 16_000}),
     ("max_duty", {"drive_law": plan.LAW_SIN2, "max_duty": 16_000}),
     ("tc0_chip", {"tc1_chip": plan.CHIP_MAX31855, "tc1_type": plan.THERMOCOUPLE_TYPES.index("J")}),
+    ("guard_lag_max_ms", {"guard_lag_max_ms": 999, "tc1_lag_ms": 1_000}),
 ]
 
 

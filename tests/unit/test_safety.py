@@ -7,7 +7,7 @@ import pytest
 from rfprobe_core import plan, safety
 from rfprobe_core import protocol as p
 from rfprobe_core.protocol import CAUSE
-from rfprobe_core.safety import ALWAYS, BIAS, RF_OFF, RF_ON, RUN, LimitTable, describe
+from rfprobe_core.safety import ALWAYS, BIAS, RF_OFF, RF_ON, RUN, WATCHED_OFF, LimitTable, describe
 from tests.unit.scripted_board import VALUES, table
 
 # The table for the scripted board's values: (low, high, samples, ms, cause). A changed limit shows here.
@@ -42,6 +42,12 @@ EXPECTED = {
     "tc1_guard_temperature": (None, 44_000, 2, 200, "guard_over_temperature"),
     "tc1_guard_look_ahead": (None, 45_000, 3, 300, "guard_look_ahead"),
     "tc1_guard_dose": (None, 120_000, 1, 100, "guard_dose"),
+    "not_heating": (None, 4_000, 5, 500, "not_heating"),
+    "energy_without_temperature": (None, 2_000, 5, 500, "energy_without_temperature"),
+    "heating_too_fast": (None, 1_000, 5, 500, "heating_too_fast"),
+    "thermocouples_disagree": (None, 4_000, 5, 500, "thermocouples_disagree"),
+    "heating_when_off": (None, 3_000, 5, 500, "heating_when_off"),
+    "not_cooling_when_off": (None, 900, 5, 500, "not_cooling_when_off"),
 }
 # Judged in other states than ARMED, RAMP, HOLD and REST (that is RUN).
 PHASES = {
@@ -60,9 +66,14 @@ PHASES = {
             "tick_late",
             "ticks_missed",
             "tc1_guard_look_ahead",
+            "not_heating",
+            "energy_without_temperature",
+            "heating_too_fast",
         ),
         RF_ON,
     ),
+    "heating_when_off": WATCHED_OFF,
+    "not_cooling_when_off": 1 << p.COOLDOWN,
 }
 STATES = range(len(p.STATE_NAMES))
 rows = pytest.mark.parametrize("name", EXPECTED)
@@ -98,13 +109,13 @@ class Judged:
 
 
 def _group(row: int) -> tuple[int, int]:
-    starts = sorted({0, *safety.POLL_START, *safety.VALUE_START, safety.SIZE})
+    starts = sorted({0, *safety.POLL_START, *safety.VALUE_START, safety.TIP_START, safety.SIZE})
     return next((start, stop) for start, stop in pairwise(starts) if start <= row < stop)
 
 
 def a_state(name: str) -> int:
     """A state in which the row is judged."""
-    return next(state for state in (p.RAMP, p.IDLE) if PHASES.get(name, RUN) >> state & 1)
+    return next(state for state in (p.RAMP, p.IDLE, p.COOLDOWN) if PHASES.get(name, RUN) >> state & 1)
 
 
 def test_the_table_is_what_it_should_be() -> None:

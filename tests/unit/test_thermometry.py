@@ -80,13 +80,15 @@ def test_a_reading_that_stays_off_stays_unbelieved() -> None:
     [
         ([], AGE_MAX),
         ([(OPEN, 0)], AGE_MAX),
-        ([(FRESH, 40_000)], 7),
-        ([(FRESH, 40_000), (REPEAT, 40_000), (REPEAT, 40_000)], 27),
-        ([(FRESH, 40_000), (OPEN, 0), (BUS, 0)], 27),
-        ([(FRESH, 40_000), (FRESH, 70_000)], 17),
+        ([(FRESH, 40_000)], AGE_MAX),
+        ([(FRESH, 40_000), (REPEAT, 40_000), (REPEAT, 40_000)], AGE_MAX),
+        ([(FRESH, 40_000), (FRESH, 40_001)], 7),
+        ([(FRESH, 40_000), (FRESH, 40_001), (REPEAT, 40_001), (REPEAT, 40_001)], 27),
+        ([(FRESH, 40_000), (FRESH, 40_001), (OPEN, 0), (BUS, 0)], 27),
+        ([(FRESH, 40_000), (FRESH, 40_001), (FRESH, 70_000)], 17),
         ([(FRESH, 40_000), (REPEAT, 40_000), (FRESH, 40_001)], 7),
     ],
-    ids=["never", "never good", "fresh", "repeats", "faults", "jump", "fresh again"],
+    ids=["never", "never good", "first", "frozen", "fresh", "repeats", "faults", "jump", "fresh again"],
 )
 @pytest.mark.parametrize("start_tick", [0, TICK_MASK - 9])
 def test_age_counts_from_the_last_believed_new_conversion(
@@ -97,7 +99,7 @@ def test_age_counts_from_the_last_believed_new_conversion(
 
 
 def test_age_stops_growing() -> None:
-    assert fed((FRESH, 40_000)).age_ticks(AGE_MAX + 5) == AGE_MAX
+    assert fed((FRESH, 40_000), (FRESH, 40_001)).age_ticks(AGE_MAX + 15) == AGE_MAX
 
 
 @pytest.mark.parametrize(
@@ -127,4 +129,6 @@ def test_restart_believes_nothing_of_what_was() -> None:
     thermocouple.restart()
     assert not thermocouple.valid
     assert thermocouple.age_ticks(0) == AGE_MAX
-    assert thermocouple.take(FRESH, 80_000, PERIOD_MS, 0) == FRESH
+    assert thermocouple.take(FRESH, 80_000, PERIOD_MS, 0) == REPEAT  # of the first word nobody knows how old it is
+    assert thermocouple.temperature_mC == 80_000
+    assert thermocouple.take(FRESH, 80_001, PERIOD_MS, 10) == FRESH
