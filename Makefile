@@ -25,7 +25,7 @@ TYPINGS := .typings/rp2/.ready .typings/esp32/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve unit test faults bench lint format types image notebook packages lock clean
+.PHONY: help setup demo serve unit test test-long faults bench lint format types image notebook packages lock clean
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,13 +43,17 @@ serve: setup ## Put the virtual probe behind a port, for every host tool to meet
 	$(RFPROBE) simulate $(PLAN) --serve -o $(SESSIONS)
 
 unit: setup ## The fast tests (a minute at most)
-	$(PYTEST) tests/unit tests/host tests/boards -n $(WORKERS) -m "not (slow or pico or bench or hil)" --session-timeout=$(UNIT_LIMIT_s)
+	$(PYTEST) tests/unit tests/host tests/boards -n $(WORKERS) -m "not (slow or pico or long or bench or hil)" --session-timeout=$(UNIT_LIMIT_s)
 
 test: lint types ## Everything CI runs: lint, types and the whole suite
 # The image first: its toolchain is fetched and built once, which no single test has the time for. Where none can be
 # had, its tests say so and are skipped, which in CI is a failure. Tests that judge times never gate: `make bench`.
 	$(BIN)/python -m rfprobe.image --board $(BOARD) || test -z "$$CI"
-	$(PYTEST) tests -n $(WORKERS) -m "not (bench or hil)" --session-timeout=$(TEST_LIMIT_s)
+	$(PYTEST) tests -n $(WORKERS) -m "not (long or bench or hil)" --session-timeout=$(TEST_LIMIT_s)
+
+test-long: setup ## What `make test` leaves out for its length: an hour or two of emulation, mostly
+	$(BIN)/python -m rfprobe.image --board $(BOARD)
+	$(PYTEST) tests -n $(WORKERS) -m "long and not (bench or hil)"
 
 faults: setup ## Try every fault on the virtual probe and tabulate how each run ended
 	$(RFPROBE) campaign $(PLAN) -o $(SESSIONS)

@@ -1,7 +1,8 @@
 """The Raspberry Pi Pico: its pins, and the seams through which the controller meets them.
 
-What is called in each tick allocates nothing (tests/pico measures it on the emulated chip). wiring.md shows
-what is connected where and what the hardware outside the chip does.
+What is called in each tick allocates nothing (tests/pico measures it on the emulated chip) and is machine code:
+faster, and nothing pending (USB work, Ctrl-C) is done in the midst of it. wiring.md shows what is connected where
+and what the hardware outside the chip does.
 
 The official image and the project's own run this file alike; it needs MicroPython 1.25 or newer on RP2040.
 """
@@ -102,6 +103,11 @@ _PERIODS_PER_FEED = const(78)
 DEADMAN_HOLD_us = _PERIODS_PER_FEED * _PERIOD_cycles * 1_000_000 // _PIO_Hz  # 15 600
 DEADMAN_TOGGLE_Hz = _PIO_Hz // _PERIOD_cycles  # 5000
 
+_LOW = const(1)
+_HIGH = const(2)
+_HIGH_AND_LOW = const(3)
+_LOOKS = const(100)  # at a pad in a row: some 5 µs each, two periods in all
+
 _PULL_NOBLOCK = const(0x8080)
 _MOV_ISR_OSR = const(0xA0C7)
 _SET_PINS_0 = const(0xE000)
@@ -147,6 +153,14 @@ def rf_pins_are_low():
     )
 
 
+def _levels_of_enable():
+    """The levels that the enable pad shows within two periods of the wave: bit 0 low, bit 1 high."""
+    seen = 0
+    for _ in range(_LOOKS):
+        seen |= _HIGH if mem32[_SIO_GPIO_IN] & _ENABLE_BIT else _LOW
+    return seen
+
+
 class Board:
     """One Pico. Make one; making another takes the same hardware anew and leaves RF off."""
 
@@ -189,6 +203,7 @@ class Board:
 
     # Converters and inputs
 
+    @micropython.native
     def spi_transfer(self, cs_index, buf):
         """Exchange `buf` in place, full duplex, SPI mode 1, with the chip at chip select 0..3."""
         cs = self._cs[cs_index]
@@ -196,14 +211,17 @@ class Board:
         self._spi.write_readinto(buf, buf)
         cs(1)
 
+    @micropython.native
     def read_adc(self, channel):
         """Return channel 0 (RF voltage), 1 (RF current) or 2 (spare) in 0..65535."""
         return self._adc[channel].read_u16()
 
+    @micropython.native
     def read_input(self, index):
         """Return 1 if the interlock (0) is closed or the foot-switch (1) pressed, else 0."""
         return self._inputs[index]()
 
+    @micropython.native
     def read_enable(self):
         """Return 1 if the RF stage is enabled, as read back behind the charge pump, else 0."""
         return self._readback()
@@ -232,6 +250,22 @@ class Board:
         deadman.active(1)
         self._feeding = True
 
+    def test_dead_man(self):
+        """Feed once, with the drive at zero, and no more; return 0 if the enable toggled and then stopped by itself.
+
+        1 says that it did not toggle, 2 that it did not stop. Takes 18 ms; the RF pins are low afterwards.
+        """
+        self.rf_connect()
+        self.feed()
+        toggled = _levels_of_enable() == _HIGH_AND_LOW
+        time.sleep_us(DEADMAN_HOLD_us)
+        stopped = _levels_of_enable() == _LOW
+        self.safe_off()
+        if not toggled:
+            return 1
+        return 0 if stopped else 2
+
+    @micropython.native
     def feed(self):
         """Keep the enable output toggling for DEADMAN_HOLD_us more. False is a fault: it was not taken.
 
@@ -242,6 +276,7 @@ class Board:
         self._deadman.put(0)
         return True
 
+    @micropython.native
     def set_duty(self, duty_u16):
         """Set the RF stage's drive, 0..65535."""
         self._drive.duty_u16(duty_u16)
@@ -278,10 +313,12 @@ class Board:
 
     # The link
 
+    @micropython.native
     def link_ready(self):
         """Whether nothing is on its way to the host, so that a frame goes out whole and at once."""
         return mem16[_CDC_IN_BUFFER_CONTROL] & _BUFFER_AVAILABLE == 0
 
+    @micropython.native
     def link_write(self, buf, n):
         """Write the first `n` (1..256) bytes of `buf` whole, True, or nothing, False. Never blocks."""
         if n > _CDC_FIFO_bytes or mem16[_CDC_IN_BUFFER_CONTROL] & _BUFFER_AVAILABLE:
@@ -289,6 +326,7 @@ class Board:
         self._stdout.write(buf, n)
         return True
 
+    @micropython.native
     def link_read(self):
         """Return the next byte from the host, or -1 if there is none. Never blocks."""
         for _ in self._poll.ipoll(0):
@@ -302,6 +340,7 @@ class Board:
         """Reset the chip unless fed within 1..8388 ms, from now on."""
         self._wdt = WDT(timeout=timeout_ms)
 
+    @micropython.native
     def watchdog_feed(self):
         """Put the watchdog's reset off; nothing before the first `watchdog_start`."""
         if self._wdt:

@@ -433,6 +433,7 @@ class Controller:
         if sequence.changed:
             sequence.changed = False
             self._event(protocol.EVENT_STATE, sequence.cause, NO_ROW, sequence.state, sequence.previous, tick)
+            self.board.set_phase(sequence.state)  # survives a reset: HELLO tells in which state it came
         if tick % self._telemetry_ticks == 0:
             self._telemetry_due = True
         if not sequence.energised() or self._telemetry_ticks < _SPARING_TICKS:
@@ -508,8 +509,14 @@ class Controller:
         self._footswitch_up_ticks = 0 if pressed else self._footswitch_up_ticks + 1
         return self._footswitch_up_ticks >= 2
 
+    def interrupted(self):
+        """Called on the way out of the main loop by Ctrl-C: RF off, and a run that was under way has been stopped."""
+        self.stage.off()
+        self._end_by_operator(CAUSE["operator_stop"])
+        self._power_down()
+
     def unexpected(self):
-        """Called on the way out of the main loop: RF off and a latched, named cause."""
+        """Called on any other way out of the main loop: RF off and a latched, named cause."""
         self.stage.off()
         if self.sequence.state != protocol.FAULT:
             self._fault(CAUSE["unexpected_error"], NO_ROW, 0, 0, self.tick_count)
@@ -584,6 +591,11 @@ class Controller:
             return protocol.ACK_SENSOR
         if not self._guard_ready():
             return protocol.ACK_GUARD
+        broken = self.board.test_dead_man()  # RF pins at rest before and after, the drive at zero
+        if broken:
+            self._fault(CAUSE["self_test_failed"], NO_ROW, broken, 0, self.tick_count)
+            self._power_down()
+            return protocol.ACK_STAGE
         self.heap_free_bytes = self.board.quiet_heap()
         self.board.rf_connect()
         self.limits.clear()

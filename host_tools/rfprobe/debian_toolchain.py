@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from rfprobe import micropython_mends
 from rfprobe.errors import EnvironmentProblem, reason_of
 
 COMPILER_SUITE = "bookworm"
@@ -372,8 +373,9 @@ def deb_version(package: Path) -> str:
 
 
 def toolchain_key() -> str:
-    """Return the digest of everything that decides what the unpacked toolchain holds: this file."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    """Return the digest of everything that decides what the unpacked toolchain holds: this file and the mends."""
+    deciding = (Path(__file__), Path(micropython_mends.__file__))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in deciding)).hexdigest()
 
 
 def provide_toolchain(cache: Path, mirror: str | None) -> Toolchain:
@@ -434,6 +436,7 @@ def _expected(package: str, version: str) -> str:
 def _arrange(root: Path) -> None:
     """Put what was unpacked where MicroPython's build and the moved compiler look for it."""
     micropython = root / "micropython"
+    micropython_mends.mend_sources(micropython)
     for name, origin in (("tinyusb", root / "usr" / "src" / "tinyusb"), ("mbedtls", root / "mbedtls")):
         shutil.rmtree(micropython / "lib" / name, ignore_errors=True)
         shutil.copytree(origin, micropython / "lib" / name, symlinks=True)

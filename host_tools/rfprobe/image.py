@@ -26,6 +26,9 @@ from rfprobe.debian_toolchain import Toolchain, find_tool, run, say
 from rfprobe.errors import BadInput, EnvironmentProblem, ExitCode, ExpectedError, reason_of
 from rfprobe.resources import shipped
 
+NATIVE_PACKAGES = ("firmware/rfprobe_core/", "firmware/rfprobe_drivers/")
+"""What becomes machine code: all that a tick runs. The rest stays bytecode, which Ctrl-C can end anywhere."""
+
 # Every image says that it was built at the moment MicroPython 1.25.0 was released, whenever it was built:
 # equal inputs give equal bytes.
 _SOURCE_DATE_EPOCH = "1744675200"
@@ -37,7 +40,9 @@ class Inputs:
 
     board: str
     family: str
-    """UF2 family and port: what board.toml says under [micropython]."""
+    """UF2 family: what board.toml says under [micropython]."""
+    native_arch: str
+    """The chip's architecture, as mpy-cross knows it; from there too."""
     files: dict[str, Path]
 
     def digest(self, prefix: str = "") -> str:
@@ -88,7 +93,8 @@ def collect_inputs(board: str, firmware: Path | None = None) -> Inputs:
     for path in sorted((folder / "micropython").iterdir()):
         files[f"boards/{board}/micropython/{path.name}"] = path
     files.update(_firmware_files(firmware))
-    return Inputs(board, str(described["micropython"]["uf2_family"]), files)
+    micropython = described["micropython"]
+    return Inputs(board, str(micropython["uf2_family"]), str(micropython["native_arch"]), files)
 
 
 def _firmware_files(override: Path | None) -> dict[str, Path]:
@@ -168,6 +174,7 @@ def _compile(inputs: Inputs, toolchain: Toolchain, cache: Path) -> Path:
     build = cache / f"build-{inputs.board}-{key[:16]}"
     stage = build / "stage"
     _stage(inputs, stage)
+    _compile_natively(inputs, stage, toolchain.micropython / "mpy-cross" / "build" / "mpy-cross")
     env = debian.compiler_environment(toolchain.root)
     env.update(SOURCE_DATE_EPOCH=_SOURCE_DATE_EPOCH, MICROPY_GIT_TAG="v1.25.0", MICROPY_GIT_HASH="debian")
     cmake = find_tool("cmake", "cmake")
@@ -200,6 +207,17 @@ def _stage(inputs: Inputs, stage: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         # The board definition keeps its time, or everything would be compiled anew.
         (shutil.copy2 if "/micropython/" in name else shutil.copyfile)(path, target)
+
+
+def _compile_natively(inputs: Inputs, stage: Path, mpy_cross: Path) -> None:
+    """Put machine code in the place of the staged sources of NATIVE_PACKAGES; the manifest freezes either."""
+    for name in inputs.files:
+        if not name.startswith(NATIVE_PACKAGES):
+            continue
+        source = stage / name
+        options = [f"-march={inputs.native_arch}", "-X", "emit=native", "-s", name.removeprefix("firmware/")]
+        run([mpy_cross, *options, source], what=f"compiling {name}")
+        source.unlink()
 
 
 def _generator() -> list[str]:

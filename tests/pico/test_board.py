@@ -50,7 +50,7 @@ def test_each_chip_select_reaches_its_own_device_in_mode_1(bench: Bench) -> None
         bench.pico.attach_spi(pin, device)
     for index, device in enumerate(devices):
         sent = bytes((index, 0x55, 0xAA, 0xFF))
-        match = bench.run(f"scenarios.exchange({index}, {sent!r})", rb"exchange (b[^\r]*)")
+        match = bench.run(f"scenarios.exchange({index}, {sent!r})", rb"exchange (b[^\r]*)\r")
         assert match[1].decode() == repr(bytes(255 - byte for byte in sent))
         assert device.seen == [list(sent)]
         assert not device.selected
@@ -60,7 +60,7 @@ def test_each_chip_select_reaches_its_own_device_in_mode_1(bench: Bench) -> None
 
 
 def test_absent_chip_reads_as_zeros(bench: Bench) -> None:
-    assert bench.run("scenarios.exchange(0, b'\\x80123')", rb"exchange (b[^\r]*)")[1] == rb"b'\x00\x00\x00\x00'"
+    assert bench.run("scenarios.exchange(0, b'\\x80123')", rb"exchange (b[^\r]*)\r")[1] == rb"b'\x00\x00\x00\x00'"
 
 
 @pytest.mark.parametrize(("interlock", "footswitch", "enable"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])

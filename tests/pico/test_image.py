@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rfprobe import debian_toolchain as debian
-from rfprobe import image
+from rfprobe import image, micropython_mends
 from rfprobe.debian_toolchain import find_mirror
 from rfprobe.errors import EnvironmentProblem
 
@@ -98,6 +98,43 @@ def test_digest_follows_each_input(tmp_path: Path) -> None:
     assert image.collect_inputs("rpi_pico", tmp_path).digest() != digest
     (tmp_path / "more.py").write_text("")
     assert "firmware/more.py" in image.collect_inputs("rpi_pico", tmp_path).files
+
+
+def test_sources_of_another_release_are_not_mended(tmp_path: Path) -> None:
+    paths = [tmp_path / mend.path for mend in micropython_mends.MENDS]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    for mend in micropython_mends.MENDS:
+        with (tmp_path / mend.path).open("a") as file:
+            file.write(mend.before)
+    paths[-1].write_text(paths[-1].read_text() * 2)
+    with pytest.raises(EnvironmentProblem, match=f"{micropython_mends.MENDS[-1].path} is not the one"):
+        micropython_mends.mend_sources(tmp_path)
+    changed = paths[0].read_text()
+    assert micropython_mends.MENDS[0].after in changed
+    assert micropython_mends.MENDS[0].before not in changed
+
+
+def test_the_toolchain_follows_its_mends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = debian.toolchain_key()
+    (tmp_path / "other.py").write_text("MENDS = ()\n")
+    monkeypatch.setattr(micropython_mends, "__file__", str(tmp_path / "other.py"))
+    assert debian.toolchain_key() != before
+
+
+def test_what_a_tick_runs_is_machine_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Core and drivers are staged compiled; main.py and the board file as they are."""
+    compiled: list[str] = []
+    monkeypatch.setattr(image, "run", lambda command, what: compiled.append(what))
+    inputs = image.collect_inputs("rpi_pico")
+    image._stage(inputs, tmp_path)
+    image._compile_natively(inputs, tmp_path, Path("mpy-cross"))
+    assert "compiling firmware/rfprobe_core/controller.py" in compiled
+    assert "compiling firmware/rfprobe_drivers/max31856.py" in compiled
+    assert not (tmp_path / "firmware/rfprobe_core/controller.py").exists()
+    assert (tmp_path / "firmware/main.py").exists()
+    assert (tmp_path / "boards/rpi_pico/board.py").exists()
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,11 @@ from rfprobe_core import protocol, safety
 
 from .tick_run import TickRecord, four_thermocouples, measuring_image, run_ticks
 
-pytestmark = [
-    pytest.mark.pico,
-    pytest.mark.bench,  # minutes to half an hour of emulation: run by hand until its limits are met
-    pytest.mark.timeout(1800),
-    pytest.mark.xfail(strict=True, raises=AssertionError, reason="issue 3, line 2: not yet within its limits"),
-]
+pytestmark = [pytest.mark.pico, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MEDIAN_us = 1_000
 WORST_us = 1_500
 LATE_us = 50
-LATE_UNDER_TRAFFIC_us = 150
 
 
 @pytest.fixture(scope="session")
@@ -38,16 +32,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_in_time(record: TickRecord) -> None:
     figures = (
         f"{len(record.cost_us)} ticks: median {np.median(record.cost_us):.0f} µs, worst {record.cost_us.max()}, "
-        f"late {record.late_us.max()} at most, {np.sum(record.late_us > LATE_us)} beyond {LATE_us}, "
+        f"late {record.late_us.max()} at most, "
         f"heap {record.heap_bytes} B, missed {record.missed}"
     )
     print(figures)
     assert len(safety.ROWS) >= 32
     assert np.median(record.cost_us) <= MEDIAN_us, figures
     assert record.cost_us.max() <= WORST_us, figures
-    # the lease is renewed meanwhile: its ticks are those with command traffic
-    assert record.late_us.max() <= LATE_UNDER_TRAFFIC_us, figures
-    assert np.mean(record.late_us > LATE_us) <= 0.05, figures
+    # the lease is renewed meanwhile: command traffic makes no tick late
+    assert record.late_us.max() <= LATE_us, figures
     assert record.missed == 0, figures
     # some bytes are the KeyboardInterrupt's, once
     assert record.heap_bytes < len(record.cost_us), figures
@@ -60,8 +53,8 @@ def test_ramp_is_in_time_and_off_the_heap(image: Path, tmp_path: Path) -> None:
     assert_in_time(record)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_ramp_and_hold_are_in_time_and_off_the_heap(image: Path, tmp_path: Path) -> None:
     record = run_ticks(image, four_thermocouples(tmp_path), {"hold_ms": 60_000, "max_rf_on_ms": 120_000}, 3_300)
     assert np.sum(record.state == protocol.RAMP) >= 500

@@ -85,6 +85,8 @@ class ScriptedBoard:
         self.footswitch_pressed = True
         self.link_is_ready = True
         self.deadman_deaf = False
+        self.dead_man_broken = 0  # what its test before each ARM gives
+        self.phase = -1
         self.enable_reads: int | None = None  # in place of what was fed
         self.rx = bytearray()
         self.sent: list[bytes] = []
@@ -112,6 +114,9 @@ class ScriptedBoard:
 
     def rf_connect(self) -> None:
         self.enabled = False
+
+    def test_dead_man(self) -> int:
+        return self.dead_man_broken
 
     def feed(self) -> bool:
         if self.deadman_deaf:
@@ -168,6 +173,9 @@ class ScriptedBoard:
 
     def reset_cause(self) -> int:
         return 0
+
+    def set_phase(self, phase: int) -> None:
+        self.phase = phase
 
     def last_phase(self) -> int:
         return 0

@@ -256,6 +256,49 @@ def test_leaving_the_main_loop_is_a_fault_with_rf_off(state: int) -> None:
     assert told.controller.faults == 1
 
 
+@pytest.mark.parametrize(
+    ("state", "after", "cause"),
+    [
+        (p.IDLE, p.IDLE, "none"),
+        (p.ARMED, p.STOPPED, "operator_stop"),
+        (p.RAMP, p.STOPPED, "operator_stop"),
+        (p.HOLD, p.STOPPED, "operator_stop"),
+        (p.FAULT, p.FAULT, "operator_stop"),  # the scripted fault's cause has this number: it stays
+    ],
+)
+def test_ctrl_c_is_the_operators_stop(state: int, after: int, cause: str) -> None:
+    told = Told().in_state(state)
+    told.tick(3)
+    told.controller.interrupted()
+    assert (told.board.enabled, told.board.duty, told.state) == (False, 0, after)
+    assert told.controller.sequence.cause == p.CAUSE[cause]
+    assert told.controller.faults == 0
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_dead_man_that_fails_its_test_refuses_arm_and_is_a_fault(broken: int) -> None:
+    told = Told().in_state(p.IDLE)
+    told.board.dead_man_broken = broken
+    assert told.controller.arm() == p.ACK_STAGE
+    assert (told.state, told.board.enabled) == (p.FAULT, False)
+    assert told.controller.sequence.cause == p.CAUSE["self_test_failed"]
+
+
+def test_the_board_is_told_each_state_for_the_next_boots_hello() -> None:
+    told = Told()
+    seen: list[int] = []
+    for state in (p.IDLE, p.ARMED, p.RAMP, p.HOLD):
+        if state == p.IDLE:
+            told.in_state(state)
+        elif state == p.HOLD:
+            told.controller.sequence.hold()
+        else:
+            told.drive_to(state) if state == p.ARMED else told.controller.start()
+        told.tick()
+        seen.append(told.board.phase)
+    assert seen == [p.IDLE, p.ARMED, p.RAMP, p.HOLD]
+
+
 def test_the_footswitch_ends_a_run_when_it_is_up_for_two_ticks() -> None:
     told = Told({"footswitch_used": 1}).in_state(p.RAMP)
     for pressed in (True, False, True, False, False):

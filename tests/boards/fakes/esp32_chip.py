@@ -47,6 +47,7 @@ class Chip(VirtualBoard):
         self.watchdog_us = -1
         self.fed_us = 0
         self.rtc_memory = b""
+        self.rtc_room = bytearray(2)  # the chip's own memory: writing takes nothing from the heap
         self.cause = PWRON_RESET
         self.written = 0
         self.unaligned = 0
@@ -216,7 +217,11 @@ class RTC(Wired):
     def memory(self, data=None):
         if data is None:
             return self.chip.rtc_memory
-        self.chip.rtc_memory = bytes(data)
+        room = self.chip.rtc_room
+        assert len(data) == len(room)
+        for at in range(len(room)):
+            room[at] = data[at]
+        self.chip.rtc_memory = room
 
 
 class RMT(Wired):

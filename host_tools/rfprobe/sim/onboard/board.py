@@ -110,6 +110,9 @@ class VirtualBoard:
     def watchdog_stop(self):
         self._watchdog_ms = 0
 
+    def test_dead_man(self):
+        return 1 if self._inputs & DEADMAN_DEAF else 0
+
     def feed(self):
         if not self._connected or self._inputs & DEADMAN_DEAF:
             return False
@@ -169,6 +172,9 @@ class VirtualBoard:
 
     def reset_cause(self):
         return 0
+
+    def set_phase(self, phase):
+        """Nothing here survives a reset."""
 
     def last_phase(self):
         return 0
