@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow  # seconds each: left to `make test`
 VERBS = [
     ["simulate"],
     ["report"],
+    ["export"],
     ["plan"],
     ["plan", "check"],
     ["plan", "new"],
