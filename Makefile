@@ -19,7 +19,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 PINNED  := --require-hashes --only-binary :all: --no-compile
 PYTEST  := $(BIN)/python -m pytest
 # The environment is made anew when the pins' content changes, so that it holds them and nothing else.
-LOCKED  := $(VENV)/.locked-$(shell cksum < requirements/dev.txt | cut -d ' ' -f 1)
+LOCKED  := $(VENV)/.locked-$(shell cat requirements/build.txt requirements/dev.txt | cksum | cut -d ' ' -f 1)
 READY   := $(VENV)/.ready
 TYPINGS := .typings/rp2/.ready .typings/esp32/.ready
 
@@ -95,7 +95,9 @@ $(LOCKED):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 15) else "setup: rfprobe needs Python 3.11 to 3.14, and $(PYTHON) is %d.%d; name another with PYTHON=" % v)'
 	@echo "setup: installing the pinned packages (280 MB to fetch, 1 GB on disk) into $(VENV): a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) install $(PINNED) -r requirements/dev.txt
+# esptool comes as source alone: it is built by the setuptools of build.txt, which the hashes vouch for as well.
+	@$(PIP) install $(PINNED) -r requirements/build.txt
+	@$(PIP) install $(PINNED) --no-binary esptool --no-build-isolation -r requirements/dev.txt
 	@touch $@
 
 $(READY): $(LOCKED) pyproject.toml firmware/rfprobe_core/version.py

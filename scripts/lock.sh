@@ -8,7 +8,8 @@ uv=$1
 shift
 
 # `fewest`: one release of each package for all Pythons, so that they differ as little as possible between machines.
-# Wheels only: building one would fetch build tools that no hash vouches for.
+# Wheels only: building one would fetch build tools that no hash vouches for. esptool has no wheel: it is built by what
+# requirements/build.txt installs before.
 resolve() {
   local output=$1
   shift
@@ -18,7 +19,8 @@ resolve() {
   echo "lock: $output"
 }
 
-resolve requirements/dev.txt "$@" pyproject.toml --all-extras --group build
+resolve requirements/dev.txt "$@" pyproject.toml --all-extras --group build --no-binary esptool
+resolve requirements/build.txt "$@" --group build --constraint requirements/dev.txt
 # What the project runs with is what it was tested with: the same pins, without the extras.
 resolve requirements/runtime.txt "$@" pyproject.toml --group build --constraint requirements/dev.txt
 resolve requirements/typings-rp2.txt "$@" --group typings-rp2

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rfprobe.errors import BadInput, ExitCode, ExpectedError
+from rfprobe.errors import BadInput, CheckFailed, ExitCode, ExpectedError
 
 if TYPE_CHECKING:
+    from rfprobe.session_diff import Differences
     from rfprobe.session_verify import Verification
 
 sessions_app = typer.Typer(
-    help="List and verify recorded sessions.",
+    help="List, verify and compare recorded sessions.",
     epilog="Example: rfprobe sessions list && rfprobe sessions verify last",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -120,3 +121,40 @@ def _print_verification(found: "Verification") -> None:
         print(f"{found.path}: failed: {problem}", file=sys.stderr)
     for note in found.notes:
         print(f"{found.path}: note: {note}")
+
+
+@sessions_app.command("diff", epilog="Example: rfprobe sessions diff 20260304T05 last")
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help='A path, an id (or how it begins), or "last".')],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
+    directory: DirectoryOption = Path("sessions"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compare two sessions and name the first difference; exit code 8 if there is one.
+
+    Compared are plan values, tissue, seed and faults, and then every frame, byte for byte. HELLO and HEALTH are left
+    out: they differ from machine to machine.
+    """
+    from rfprobe.session import open_session
+    from rfprobe.session_diff import diff_sessions
+
+    with open_session(first, directory) as ours, open_session(second, directory) as theirs:
+        found = diff_sessions(ours, theirs)
+        names = f"{ours.id} and {theirs.id}"
+    if as_json:
+        told = {"schema": 1, "same": found.none, "first": found.first_told or None, "given": list(found.given)}
+        print(json.dumps({**told, "frames": {"compared": found.compared, "differing": found.frames}}))
+    elif found.none:
+        print(f"{names}: the same in {found.compared} frames")
+    else:
+        _print_differences(found)
+    if not found.none:
+        raise CheckFailed(f"{names} differ: {found.first_told}")
+
+
+def _print_differences(found: "Differences") -> None:
+    for line in found.given:
+        print(line)
+    if found.first:
+        print(found.first)
+        print(f"{found.frames} of {found.compared} frames differ")

@@ -3,6 +3,7 @@
 The file needs nothing beside itself: no script runs, nothing is fetched, and the plotted data are inside it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -40,11 +41,16 @@ def write_report(session: Session, path: Path, picture: Path | None = None) -> l
     files: dict[Path, bytes] = {path: build_html(session).encode()}
     if picture is not None:
         files[picture] = build_png(session)
-    for each, content in files.items():
+    return write_files(files)
+
+
+def write_files(files: Mapping[Path, bytes]) -> list[Path]:
+    """Write each; returns their paths. Raises EnvironmentProblem."""
+    for path, content in files.items():
         try:
-            each.write_bytes(content)
+            path.write_bytes(content)
         except OSError as error:
-            raise EnvironmentProblem(f"{each}: cannot be written: {reason_of(error)}") from None
+            raise EnvironmentProblem(f"{path}: cannot be written: {reason_of(error)}") from None
     return list(files)
 
 
@@ -52,19 +58,19 @@ def build_png(session: Session) -> bytes:
     """All plots in one picture."""
     summary = session.summary
     title = f"{summary['plan'] or session.id}: {words.result_title(summary['result']).lower()}"
-    return png(_scene(session), title)
+    return png(scene_of(session), title)
 
 
 def build_html(session: Session) -> str:
     """The whole page."""
     summary = session.summary
-    scene = _scene(session)
+    scene = scene_of(session)
     data = {"schema": SCHEMA, "session_id": session.id, "summary": summary, "series": scene.series}
     parts = {
-        "style": STYLE.replace("/*palette*/", _palette_css()),
+        "style": STYLE.replace("/*palette*/", palette_css()),
         "title": escape(str(summary["plan"] or session.id)),
         "warning": escape(words.NOT_A_MEDICAL_DEVICE),
-        "subtitle": escape(_subtitle(session)),
+        "subtitle": escape(subtitle_of(session)),
         "verdict": verdict(summary),
         "tiles": "".join(_tile(*each) for each in tiles(summary)),
         "judged": escape(_judged(summary)),
@@ -75,7 +81,7 @@ def build_html(session: Session) -> str:
         "limits": _limits_table(session.parameters()),
         "plan_text": escape(str(session.meta.get("plan") or "not recorded")),
         "profile_text": escape(str(session.meta.get("profile") or "not recorded")),
-        "versions": _definition_table(_versions(summary)),
+        "versions": _definition_table(versions_of(summary)),
         "session_id": escape(session.id),
         "data": embedded(data),
     }
@@ -85,11 +91,13 @@ def build_html(session: Session) -> str:
     return page
 
 
-def _palette_css() -> str:
+def palette_css() -> str:
+    """The light dress's colours as CSS variables."""
     return "".join(f"--{name}:{color};" for name, color in PALETTE.items())
 
 
-def _scene(session: Session) -> Scene:
+def scene_of(session: Session) -> Scene:
+    """What the plots of a session need."""
     summary = session.summary
     phases, end_s = _phases(session.df)
     result = summary["result"]
@@ -117,7 +125,8 @@ def _phases(df: "pd.DataFrame") -> tuple[list[tuple[str, float, float]], float |
     return phases, phases[-1][2] if phases else None
 
 
-def _subtitle(session: Session) -> str:
+def subtitle_of(session: Session) -> str:
+    """When, with what and in what, in one line."""
     meta, summary = session.meta, session.summary
     parts = [_date(summary["started_utc"]), str(summary["probe"] or "")]
     if meta.get("kind") == "simulation" or session.simulated:
@@ -260,7 +269,8 @@ def _bound(row: int, value: int | None) -> str:
     return "" if value is None else f"{words.row_value(row, value):.6g}"
 
 
-def _versions(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def versions_of(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """(label, value) of every version and digest that is known."""
     rows = [(f"version, {name}", value) for name, value in summary["versions"].items()]
     rows += [(f"digest, {name}", value) for name, value in summary["digests"].items()]
     return [(label, str(value)) for label, value in rows if value is not None]

@@ -114,6 +114,25 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class View:
+    """What part of time and value a plot shows, for several that are to have the same axes."""
+
+    first_s: float
+    last_s: float
+    low: float
+    high: float
+
+    def around(self, other: "View") -> "View":
+        """The view that takes both in."""
+        return View(
+            min(self.first_s, other.first_s),
+            max(self.last_s, other.last_s),
+            min(self.low, other.low),
+            max(self.high, other.high),
+        )
+
+
+@dataclass(frozen=True)
 class Panel:
     """One plot: its curves, on a right-hand axis too, and its limits."""
 
@@ -220,13 +239,24 @@ def _parameter_limits(scene: Scene, rows: tuple[tuple[str, str, str, str], ...])
     return found
 
 
-def svg(scene: Scene, panel: Panel, layout: Layout) -> str:
+def view_of(scene: Scene, panel: Panel, layout: Layout) -> View:
+    """What `svg` would show of it by itself."""
+    with mpl.rc_context(_settings(layout)):
+        axes = Figure(figsize=(layout.width_in, layout.height_in)).add_subplot()
+        _draw(axes, scene, panel, layout)
+        return View(*axes.get_xlim(), *axes.get_ylim())
+
+
+def svg(scene: Scene, panel: Panel, layout: Layout, view: View | None = None) -> str:
     """One plot as an `<svg>` element: no size of its own, no font of its own, colours by CSS variable."""
     settings: dict[Any, Any] = {**_settings(layout), "svg.hashsalt": f"{layout.name}-{panel.key}"}
     with mpl.rc_context(settings):
         figure = Figure(figsize=(layout.width_in, layout.height_in), facecolor="none")
         axes = figure.add_subplot()
         entries = _draw(axes, scene, panel, layout)
+        if view is not None:
+            axes.set_xlim(view.first_s, view.last_s)
+            axes.set_ylim(view.low, view.high)
         rows = math.ceil(entries / layout.legend_columns)
         line_in = 1.6 * layout.font_pt / _POINTS_PER_INCH
         figure.subplots_adjust(
@@ -242,6 +272,16 @@ def svg(scene: Scene, panel: Panel, layout: Layout) -> str:
 
 def png(scene: Scene, title: str, dpi: int = 110) -> bytes:
     """All plots below one another, in the light dress, as a PNG."""
+    with mpl.rc_context(_settings(PICTURE)):
+        figure = picture(scene, title)
+        file = io.BytesIO()
+        FigureCanvasAgg(figure)
+        figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
+
+
+def picture(scene: Scene, title: str) -> Figure:
+    """All plots below one another, in the light dress."""
     drawn = panels(scene)
     rows = max(1, len(drawn))
     with mpl.rc_context(_settings(PICTURE)):
@@ -251,10 +291,7 @@ def png(scene: Scene, title: str, dpi: int = 110) -> bytes:
         for index, panel in enumerate(drawn):
             _draw(figure.add_subplot(rows, 1, index + 1), scene, panel, PICTURE)
         figure.subplots_adjust(0.08, 0.22 / rows + 0.01, 0.92, 1.0 - 0.32 / rows, hspace=0.45)
-        file = io.BytesIO()
-        FigureCanvasAgg(figure)
-        figure.savefig(file, format="png", dpi=dpi)
-    return file.getvalue()
+    return figure
 
 
 def _settings(layout: Layout) -> dict[Any, Any]:
@@ -287,12 +324,12 @@ def _draw(axes: "Axes", scene: Scene, panel: Panel, layout: Layout) -> int:
         axes.yaxis.set_minor_formatter(NullFormatter())
     _draw_limits(axes, panel)
     axes.margins(x=0.0)
-    _draw_phases(axes, scene, panel.key == "temperatures" and layout is not NARROW)
+    _draw_phases(axes, scene, panel.key == "temperatures" and layout.width_in >= WIDE.width_in)
     lines += _draw_right(axes, scene, panel, layout)
     if layout is PICTURE:
         axes.set_ylabel(panel.unit)
     axes.set_xlabel("time, s")
-    axes.xaxis.set_major_locator(MaxNLocator(10 if layout is not NARROW else 5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(10 if layout.width_in >= WIDE.width_in else 5, integer=True))
     return _draw_legend(axes, scene, lines, layout)
 
 

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow  # seconds each: left to `make test`
 VERBS = [
     ["simulate"],
     ["report"],
+    ["export"],
     ["plan"],
     ["plan", "check"],
     ["plan", "new"],
@@ -38,6 +39,7 @@ VERBS = [
     ["sessions"],
     ["sessions", "list"],
     ["sessions", "verify"],
+    ["sessions", "diff"],
 ]
 QUICK = GOOD.replace("70.0", "40.0").replace("hold_s = 60.0", "hold_s = 2.0\ncooldown_s = 1.0")
 

@@ -159,6 +159,7 @@ def pinned_version(requirement: Requirement) -> str:
 
 def test_there_are_locked_files() -> None:
     assert {path.stem for path in REQUIREMENT_FILES} == {
+        "build",
         "dev",
         "lock",
         "runtime",
@@ -187,6 +188,7 @@ def test_the_locked_files_fit_the_project_and_each_other() -> None:
     wanted = {
         "runtime": runtime,
         "dev": [*runtime, *extras],
+        "build": groups["build"],
         "lock": groups["lock"],
         "typings-rp2": groups["typings-rp2"],
         "typings-esp32": groups["typings-esp32"],
