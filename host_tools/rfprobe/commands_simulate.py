@@ -118,7 +118,7 @@ def _run(given: "SimulationInput", directory: Path, as_json: bool) -> None:
     from rfprobe.live import LiveProgress
     from rfprobe.sim.engine import simulate as run
 
-    with _stop_signals() as stop_requested, LiveProgress(given.plan.name) as progress:
+    with stop_signals() as stop_requested, LiveProgress(given.plan.name) as progress:
         session = run(
             given.plan,
             given.probe,
@@ -164,7 +164,7 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _stop_signals() -> Generator[Callable[[], bool]]:
+def stop_signals() -> Generator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM ask the run to stop, through the device; a second one breaks off."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -192,7 +192,7 @@ def _serve(given: "SimulationInput", as_json: bool) -> None:
 
     device = build(given)
     try:
-        with _stop_signals() as stop_requested, ByteServer() as server:
+        with stop_signals() as stop_requested, ByteServer() as server:
             links = server.links()
             print(json.dumps({"schema": 1, "links": links}) if as_json else "\n".join(links), flush=True)
             print("the virtual probe is behind these ports, in real time; Ctrl-C ends it", file=sys.stderr)

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.slow  # seconds each: left to `make test`
 
 VERBS = [
     ["simulate"],
+    ["run"],
+    ["stop"],
     ["report"],
     ["plan"],
     ["plan", "check"],
