@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rfprobe.commands_export import export
 from rfprobe.commands_plan import plan_app
 from rfprobe.commands_report import report
 from rfprobe.commands_run import run, stop
@@ -157,6 +158,7 @@ app.command(epilog="Example: rfprobe simulate plans/vertebra-70C.toml --tissue v
 app.command(epilog="Example: rfprobe run vertebra-70C --port /dev/ttyACM0 -m id=L3-07")(run)
 app.command(epilog="Example: rfprobe stop --all")(stop)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
+app.command(epilog="Example: rfprobe export --all --format parquet -o export")(export)
 app.add_typer(plan_app, name="plan")
 app.add_typer(sessions_app, name="sessions")
 

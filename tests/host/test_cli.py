@@ -32,6 +32,7 @@ VERBS = [
     ["simulate"],
     ["run"],
     ["stop"],
+    ["export"],
     ["report"],
     ["plan"],
     ["plan", "check"],
