@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from rfprobe.commands_export import export
 from rfprobe.commands_plan import plan_app
+from rfprobe.commands_replay import replay
 from rfprobe.commands_report import report
 from rfprobe.commands_run import run, stop
 from rfprobe.commands_sessions import sessions_app
@@ -159,6 +160,7 @@ app.command(epilog="Example: rfprobe run vertebra-70C --port /dev/ttyACM0 -m id=
 app.command(epilog="Example: rfprobe stop --all")(stop)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export --all --format parquet -o export")(export)
+app.command(epilog="Example: rfprobe replay last --speed 10")(replay)
 app.add_typer(plan_app, name="plan")
 app.add_typer(sessions_app, name="sessions")
 

@@ -33,6 +33,7 @@ VERBS = [
     ["run"],
     ["stop"],
     ["export"],
+    ["replay"],
     ["report"],
     ["plan"],
     ["plan", "check"],

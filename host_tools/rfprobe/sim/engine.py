@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from rfprobe.client import Phase, RunClient
+from rfprobe.pin_record import META, PinRecorder
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
 from rfprobe.progress import Progress, ProgressView
@@ -43,6 +44,7 @@ class SimulationInput:
     faults: Sequence[str] = ()
     start_us: int = 0
     first_tick: int = 0
+    record_pins: bool = False
     values: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +68,8 @@ def build(given: SimulationInput) -> LockStep:
     plant = Plant(given.tissue, given.probe, given.seed, faults, given.start_us)
     uid = f"sim{given.seed & 0xFFFFFFFF:08x}"
     runtime = make_runtime(given.runtime, given.nonce_seed, uid, given.start_us, given.first_tick)
+    if given.record_pins:
+        runtime = PinRecorder(runtime, given.nonce_seed, uid, given.start_us, given.first_tick)
     return LockStep(plant, runtime)
 
 
@@ -82,13 +86,15 @@ def simulate(
     sample: str = "",
     start_us: int = 0,
     first_tick: int = 0,
+    record_pins: bool = False,
 ) -> Session:
     """Run the plan on the virtual probe and return its session, closed and complete.
 
     Nothing is written before all input is checked; then one `.rfp` file in `out_dir`. Raises BadInput.
     """
     preset = load_tissue(tissue) if isinstance(tissue, str) else tissue
-    given = SimulationInput(plan, probe, preset, runtime or default_runtime()[0], seed, faults, start_us, first_tick)
+    runtime = runtime or default_runtime()[0]
+    given = SimulationInput(plan, probe, preset, runtime, seed, faults, start_us, first_tick, record_pins)
     with _powered(given) as device:
         writer = SessionWriter.create(out_dir, plan.name, sample or preset.name, _meta(given))
         try:
@@ -202,7 +208,9 @@ class _Run:
     def _host_ns(self, now_s: float) -> int:
         return self._epoch_ns + round(now_s * 1e9)
 
-    def _tell_truth(self) -> None:
+    def _tell_truth(self, everything: bool = False) -> None:
+        if isinstance(self._device.runtime, PinRecorder):
+            self._device.runtime.tell(self._writer, everything)
         self._writer.truth_rows(self._plant.take_rows())
         edges = self._plant.enable_edges
         for t_s, level in edges[self._edges_told :]:
@@ -217,7 +225,9 @@ class _Run:
 
     def _finish(self) -> None:
         plant, client = self._plant, self._client
-        self._tell_truth()
+        self._tell_truth(everything=True)
+        if isinstance(self._device.runtime, PinRecorder):
+            self._writer.set_meta(META, _json(self._device.runtime.facts))
         self._tell_commands()
         facts: dict[str, Json] = {
             "truth_final": {
