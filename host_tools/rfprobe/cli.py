@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from rfprobe.commands_export import export
+from rfprobe.commands_monitor import monitor
 from rfprobe.commands_plan import plan_app
 from rfprobe.commands_replay import replay
 from rfprobe.commands_report import report
@@ -158,6 +159,7 @@ def main(
 app.command(epilog="Example: rfprobe simulate plans/vertebra-70C.toml --tissue vertebra --seed 7")(simulate)
 app.command(epilog="Example: rfprobe run vertebra-70C --port /dev/ttyACM0 -m id=L3-07")(run)
 app.command(epilog="Example: rfprobe stop --all")(stop)
+app.command(epilog="Example: rfprobe monitor --port /dev/ttyACM0 --lines > run.csv")(monitor)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export --all --format parquet -o export")(export)
 app.command(epilog="Example: rfprobe replay last --speed 10")(replay)

@@ -32,6 +32,7 @@ VERBS = [
     ["simulate"],
     ["run"],
     ["stop"],
+    ["monitor"],
     ["export"],
     ["replay"],
     ["report"],
