@@ -19,8 +19,11 @@ import typer
 from typer.core import TyperGroup
 
 from rfprobe.commands_export import export
+from rfprobe.commands_monitor import monitor
 from rfprobe.commands_plan import plan_app
+from rfprobe.commands_replay import replay
 from rfprobe.commands_report import report
+from rfprobe.commands_run import run, stop
 from rfprobe.commands_sessions import sessions_app
 from rfprobe.commands_simulate import simulate
 from rfprobe.errors import ExitCode, ExpectedError
@@ -154,8 +157,12 @@ def main(
 
 
 app.command(epilog="Example: rfprobe simulate plans/vertebra-70C.toml --tissue vertebra --seed 7")(simulate)
+app.command(epilog="Example: rfprobe run vertebra-70C --port /dev/ttyACM0 -m id=L3-07")(run)
+app.command(epilog="Example: rfprobe stop --all")(stop)
+app.command(epilog="Example: rfprobe monitor --port /dev/ttyACM0 --lines > run.csv")(monitor)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export last --format parquet -o export")(export)
+app.command(epilog="Example: rfprobe replay last --speed 10")(replay)
 app.add_typer(plan_app, name="plan")
 app.add_typer(sessions_app, name="sessions")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -50,6 +50,7 @@ class Phase(Enum):
     HELLO = "hello"
     CLAIM = "claim"
     CONFIGURE = "configure"
+    CONFIRM = "confirm"
     ARM = "arm"
     START = "start"
     RUNNING = "running"
@@ -78,9 +79,10 @@ class RunClient:
     """Claims a device, configures, arms and starts it, renews its lease, and listens until the run has ended.
 
     `values` has every key of `plan.NAMES`; `expect_protocol` is the host's `protocol_digest()`. A device that
-    still shows how its last run ended is only used with `acknowledge`. `lease=False` claims once and never
-    renews. `window` commands are under way at a time; their ids count from `first_id`. Raises ValueError for
-    keys that are missing or unknown, and for numbers that the wire cannot carry.
+    still shows how its last run ended is only used where `acknowledge` has that state (of `OVER`). With
+    `ask_first` it stops in CONFIRM, configured and not armed, until `confirm`. `lease=False` claims once and
+    never renews. `window` commands are under way at a time; their ids count from `first_id`. Raises ValueError
+    for keys that are missing or unknown, and for numbers that the wire cannot carry.
     """
 
     def __init__(
@@ -88,7 +90,8 @@ class RunClient:
         values: Mapping[str, int],
         expect_protocol: str,
         *,
-        acknowledge: bool = False,
+        acknowledge: Collection[int] = (),
+        ask_first: bool = False,
         lease: bool = True,
         window: int = 4,
         first_id: int = 1,
@@ -104,11 +107,13 @@ class RunClient:
         self.commands: list[tuple[float, str, str]] = []
         self.decoder = FrameDecoder()
         self.fault: Frame | None = None
+        self.understood: dict[str, int] = {}
         self._values = array("i", [values[name] for name in plan.NAMES])
         self._digest: int = plan.digest(self._values)
         self._watch_s = values["cooldown_ms"] / 1000 + COOLDOWN_SPARE_S
         self._expect_protocol = expect_protocol
-        self._acknowledge = acknowledge
+        self._acknowledge = frozenset(acknowledge)
+        self._ask_first = ask_first
         self._lease = lease
         self._window = window
         self._next_id = first_id
@@ -154,6 +159,7 @@ class RunClient:
             Phase.HELLO: self._poll_hello,
             Phase.CLAIM: self._poll_claim,
             Phase.CONFIGURE: self._poll_configure,
+            Phase.CONFIRM: self._poll_confirm,
             Phase.ARM: self._poll_arm,
             Phase.START: self._poll_start,
             Phase.RUNNING: self._poll_running,
@@ -187,6 +193,21 @@ class RunClient:
     def device_result(self) -> str:
         """What the device itself said of the run's end; `none` if it did not come to that."""
         return self._device_word[0] if self._device_word else "none"
+
+    @property
+    def arm_asked(self) -> bool:
+        """Whether ARM was ever sent: from then on there is a run to tell of."""
+        return self._armed
+
+    @property
+    def digest(self) -> int:
+        """The digest over all values, which ARM quotes."""
+        return self._digest
+
+    def confirm(self) -> None:
+        """Go on from CONFIRM, now or as soon as it is reached: what the device `understood` is what is wanted."""
+        self._ask_first = False
+        self._wake_s = -math.inf
 
     def request_stop(self) -> None:
         """STOP goes out with the next `poll`, and every 100 ms until the device is seen to have stopped."""
@@ -256,6 +277,9 @@ class RunClient:
         if self.phase is Phase.HELLO:
             self.hello = frame.hello
             self._check_hello(now_s)
+        elif frame.hello.get("uid") != self.hello.get("uid"):
+            told = f"{frame.hello.get('uid')} instead of {self.hello.get('uid')}"
+            self._fail("link_lost", f"another device answers at the port: unique id {told}")
         elif nonce in (_OWNED_NONCE, self.hello["nonce"]):
             return  # ours, and the device keeps it to itself
         elif not self._owned:
@@ -374,6 +398,7 @@ class RunClient:
 
     def _value_stored(self, command: _Command, frame: Frame, _now_s: float) -> None:
         key, value = command.arguments
+        self.understood[str(key)] = frame.value("value")
         if frame.value("value") != value:
             self._fail("refused", f"the device stored {key}={frame.value('value')} instead of {value}")
 
@@ -383,9 +408,10 @@ class RunClient:
             digests = f"digest {understood} instead of {self._digest}"
             self._fail("refused", f"the device understood other values than were sent: {digests}")
             return
-        self._enter(Phase.ARM, now_s, ARMED_WITHIN_S)
-        self._ask("ARM", self._digest, self.hello["nonce"])
-        self._armed = True
+        if self._ask_first:
+            self._enter(Phase.CONFIRM, now_s, math.inf)
+        else:
+            self._arm(now_s)
 
     def _arm_accepted(self, _command: _Command, _frame: Frame, now_s: float) -> None:
         self._enter(Phase.ARM, now_s, ARMED_WITHIN_S)
@@ -431,7 +457,7 @@ class RunClient:
             self._fail("refused", f"the device is still in {name} after {AT_REST_WITHIN_S:g} s")
         elif self.state in _WILL_REST:
             return
-        elif self.state in OVER and not self._acknowledge:
+        elif self.state in OVER and self.state not in self._acknowledge:
             self._fail("refused", f"the device shows how its last run ended ({name}): acknowledge that first")
         elif not self._owned:
             self._ask("LEASE", self.hello["nonce"])
@@ -449,6 +475,17 @@ class RunClient:
         if not self._queue and not self._in_flight and not self._checked:
             self._checked = True
             self._ask("CONFIGURE")
+
+    def _poll_confirm(self, now_s: float, _out: list[bytes]) -> None:
+        if self.state != protocol.IDLE:
+            self._fail("refused", f"the device has gone to {_name(protocol.STATE_NAMES, self.state)} before ARM")
+        elif not self._ask_first:
+            self._arm(now_s)
+
+    def _arm(self, now_s: float) -> None:
+        self._enter(Phase.ARM, now_s, ARMED_WITHIN_S)
+        self._ask("ARM", self._digest, self.hello["nonce"])
+        self._armed = True
 
     def _poll_arm(self, now_s: float, _out: list[bytes]) -> None:
         if self._in_flight or self._queue:

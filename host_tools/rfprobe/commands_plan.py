@@ -93,6 +93,31 @@ def show(plan: PlanArgument) -> None:
         console.print(f"note: {remark}", markup=False)
 
 
+def understood_table(file: "PlanFile", understood: dict[str, int]) -> object:
+    """The plan as a device understood it, beside what the file says."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from rfprobe.plan_file import PLAN_KEYS
+    from rfprobe.toml_source import told_key
+
+    table = Table(title=Text(f"{file.name}, as the device understood it"), title_justify="left", box=None)
+    table.add_column("key")
+    table.add_column("value", justify="right")
+    for parameter in file.values():
+        stored = understood.get(parameter)
+        shown = "not told" if stored is None else _shown(parameter, stored)
+        table.add_row(told_key(PLAN_KEYS[parameter]), shown)
+    return table
+
+
+def _shown(parameter: str, value: int) -> str:
+    from rfprobe.plan_file import PLAN_QUANTITIES
+
+    quantity = PLAN_QUANTITIES.get(parameter)
+    return _plain_value(parameter, value) if quantity is None else quantity.shown(value)
+
+
 def _table(file: "PlanFile") -> object:
     from rich.table import Table
     from rich.text import Text
@@ -107,7 +132,7 @@ def _table(file: "PlanFile") -> object:
     for parameter, value in file.values().items():
         quantity = PLAN_QUANTITIES.get(parameter)
         allowed = "" if quantity is None else quantity.limits_told()
-        shown = _plain_value(parameter, value) if quantity is None else quantity.shown(value)
+        shown = _shown(parameter, value)
         key = told_key(PLAN_KEYS[parameter])
         table.add_row(key, shown, allowed, f"{device.NAMES[device.INDEX[parameter]]} = {value}")
     return table

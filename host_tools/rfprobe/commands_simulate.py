@@ -51,6 +51,9 @@ def simulate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the session goes.")] = Path(
         "sessions"
     ),
+    record_pins: Annotated[
+        bool, typer.Option("--record-pins", help="Record SPI words, ADC counts and decisions, for `replay --through`.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
     faults_wanted: Annotated[bool, typer.Option("--list-faults", help="List what can go wrong, and end.")] = False,
 ) -> None:
@@ -67,7 +70,10 @@ def simulate(
         raise BadInput("rfprobe simulate: PLAN is missing; shipped plans: " + ", ".join(_shipped_plans()))
     given = _read_input(plan, probe, tissue, runtime, seed, fault or [])
     if serve:
+        if record_pins:
+            raise BadInput("--record-pins: needs a session to record into, which --serve has none of")
         _serve(given, as_json)
+    given.record_pins = record_pins
     _run(given, output, as_json)
 
 
@@ -118,7 +124,7 @@ def _run(given: "SimulationInput", directory: Path, as_json: bool) -> None:
     from rfprobe.live import LiveProgress
     from rfprobe.sim.engine import simulate as run
 
-    with _stop_signals() as stop_requested, LiveProgress(given.plan.name) as progress:
+    with stop_signals() as stop_requested, LiveProgress(given.plan.name) as progress:
         session = run(
             given.plan,
             given.probe,
@@ -127,6 +133,7 @@ def _run(given: "SimulationInput", directory: Path, as_json: bool) -> None:
             seed=given.seed,
             faults=given.faults,
             out_dir=directory,
+            record_pins=given.record_pins,
             progress=progress,
             stop_requested=stop_requested,
         )
@@ -164,7 +171,7 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _stop_signals() -> Generator[Callable[[], bool]]:
+def stop_signals() -> Generator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM ask the run to stop, through the device; a second one breaks off."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -192,7 +199,7 @@ def _serve(given: "SimulationInput", as_json: bool) -> None:
 
     device = build(given)
     try:
-        with _stop_signals() as stop_requested, ByteServer() as server:
+        with stop_signals() as stop_requested, ByteServer() as server:
             links = server.links()
             print(json.dumps({"schema": 1, "links": links}) if as_json else "\n".join(links), flush=True)
             print("the virtual probe is behind these ports, in real time; Ctrl-C ends it", file=sys.stderr)

@@ -62,6 +62,12 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+class Refused(ExpectedError):  # noqa: N818
+    """The device will not be armed for what it senses, or for a fault that it still shows."""
+
+    exit_code = ExitCode.SAFETY
+
+
 class OperatorStop(ExpectedError):  # noqa: N818
     """The operator ended the command before there was a run to stop."""
 

@@ -205,6 +205,8 @@ def timeline(session: Session) -> list[tuple[float, str, str]]:
         verbs = [word for word in str(text).partition("*")[0].split() if word in _TOLD_COMMANDS]
         if direction == "tx" and verbs:
             rows.append((float(t_s), "host", f"Sent {verbs[0]}."))
+        elif direction == "link":
+            rows.append((float(t_s), "link", str(text)))
     for who, frame in (("note", session.notes), ("text", session.text)):
         rows += [(float(t_s), who, str(text)) for t_s, text in zip(frame["t_s"], frame["text"], strict=True)]
     return _without_repeats(sorted(rows, key=lambda row: row[0]))

@@ -228,7 +228,7 @@ class Session:
 
     @cached_property
     def commands(self) -> "pd.DataFrame":
-        """Lines sent to the device (`tx`) and its answers in words (`rx`)."""
+        """Lines sent to the device (`tx`), its answers in words (`rx`), and what became of the port (`link`)."""
         return self._by_host_time("commands")
 
     @cached_property

@@ -14,6 +14,8 @@ notes, and in a simulation the tissue's truth. `meta` holds the rest as JSON:
 | `tick_zero` | the tick at which `t_s` is 0, for frames and truth alike |
 | `hello` | the last HELLO, by the session's writer |
 | `result`, `cause`, `refusal` | the verdict as the host heard it, or had to give it itself |
+| `pins` | how the board was powered up, where its pins were recorded |
+| `sample`, `port` | of a run on a board: what was ablated, and behind which port |
 | `truth_final` | `peak_C` and `cem43_min` by role, finer than the rows of truth |
 | `simulated_s`, `wall_s` | how long it took, in the simulation and on the wall |
 """
@@ -83,6 +85,13 @@ TABLES: dict[str, tuple[str, ...]] = {
     **{table: decoded_columns(kind) for kind, table in DECODED_TABLES.items()},
 }
 """Every table but `meta`, with its columns."""
+
+PINS_TABLE = "pins"
+PINS_COLUMNS = ("chunk", "ticks", "data")
+"""Only in a session of `simulate --record-pins`: what the firmware's pins saw, see `rfprobe.pin_record`."""
+CREATE_PINS = (
+    f"CREATE TABLE {PINS_TABLE} (chunk INTEGER PRIMARY KEY, ticks INTEGER NOT NULL, data BLOB NOT NULL) STRICT"
+)
 
 _COLUMN_TYPES = {
     ("frames", "id"): "INTEGER PRIMARY KEY",

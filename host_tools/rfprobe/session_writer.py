@@ -18,7 +18,10 @@ from rfprobe.errors import EnvironmentProblem, reason_of
 from rfprobe.session_format import (
     APPLICATION_ID,
     CLOSED,
+    CREATE_PINS,
     DECODED_TABLES,
+    PINS_COLUMNS,
+    PINS_TABLE,
     SCHEMA,
     TABLES,
     TRUTH_COLUMNS,
@@ -72,9 +75,10 @@ class SessionWriter:
         self.frames = 0
         self._made_directory = not path.parent.exists()
         self._lock = threading.Lock()
-        self._rows: dict[str, list[Row]] = {table: [] for table in TABLES}
+        self._rows: dict[str, list[Row]] = _no_rows()
         self._meta: dict[str, Json] = {}
         self._armed = False
+        self._has_pins = False
         self._failure: EnvironmentProblem | None = None
         self._closing = False
         self._finished = False
@@ -177,6 +181,10 @@ class SessionWriter:
     def enable_edge(self, t_s: float, level: bool) -> None:
         """Record when the simulated enable pin changed, finer than the rows of truth can tell."""
         self._add("enable_edges", [(t_s, int(level))])
+
+    def pins(self, chunk: int, ticks: int, data: bytes) -> None:
+        """Record what the firmware's pins saw in `ticks` ticks."""
+        self._add(PINS_TABLE, [(chunk, ticks, data)])
 
     def set_meta(self, key: str, value: Json) -> None:
         """Set or replace one entry of `meta`. Raises TypeError for what is no JSON."""
@@ -281,11 +289,14 @@ class SessionWriter:
 
     def _commit(self) -> None:
         with self._lock:
-            rows, self._rows = self._rows, {table: [] for table in TABLES}
+            rows, self._rows = self._rows, _no_rows()
             meta, self._meta = self._meta, {}
             asked = self._flushes_asked
         if meta or any(rows.values()):
             self._database.execute("BEGIN IMMEDIATE")
+            if rows[PINS_TABLE] and not self._has_pins:
+                self._database.execute(CREATE_PINS)
+                self._has_pins = True
             for table, pending in rows.items():
                 if pending:
                     self._database.executemany(_INSERTS[table], pending)
@@ -316,7 +327,13 @@ class SessionWriter:
 
 
 _META_INSERT = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-_INSERTS = {table: insert_statement(table) for table in TABLES}
+_INSERTS = {table: insert_statement(table) for table in TABLES} | {
+    PINS_TABLE: f"INSERT INTO {PINS_TABLE} VALUES ({', '.join('?' * len(PINS_COLUMNS))})"
+}
+
+
+def _no_rows() -> dict[str, list[Row]]:
+    return {table: [] for table in (*TABLES, PINS_TABLE)}
 
 
 def _meta_rows(meta: Mapping[str, Json]) -> list[tuple[str, str]]:

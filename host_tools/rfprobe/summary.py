@@ -68,6 +68,7 @@ def summarise(session: Session) -> dict[str, Any]:
         "plan": meta.get("plan_name"),
         "probe": meta.get("profile_name"),
         "tissue": _name_of(meta.get("tissue")),
+        "sample": meta.get("sample"),
         "started_utc": meta.get("started_utc"),
         "simulated_s": _simulated_s(session),
         "wall_s": meta.get("wall_s"),

@@ -1,7 +1,7 @@
 """The summary for people: the tiles of a report, and the table that `simulate` prints."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from rfprobe import words
 from rfprobe.summary import ROLES
@@ -65,6 +65,7 @@ def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Cost of a tick", _cost_told(tick)),
         ("Runtime", _runtime_told(summary)),
         ("Took", _took_told(summary)),
+        *_sample_rows(summary.get("sample")),
     ]
     return [row for row in rows if row[1] != UNKNOWN or row[0].startswith(_ALWAYS)]
 
@@ -104,3 +105,13 @@ def _took_told(summary: Mapping[str, Any]) -> str:
     if simulated is None or wall is None:
         return number(wall, 1, "s")
     return f"{simulated:.1f} s simulated in {wall:.2f} s ({simulated / max(wall, 1e-9):.0f}× real time)"
+
+
+def _sample_rows(sample: Mapping[str, object] | None) -> list[tuple[str, str]]:
+    return [(f"Sample, {key}", _sample_told(value)) for key, value in (sample or {}).items()]
+
+
+def _sample_told(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in cast(dict[str, object], value).items())
+    return str(value)

@@ -30,6 +30,10 @@ pytestmark = pytest.mark.slow  # seconds each: left to `make test`
 
 VERBS = [
     ["simulate"],
+    ["run"],
+    ["stop"],
+    ["monitor"],
+    ["replay"],
     ["report"],
     ["export"],
     ["plan"],

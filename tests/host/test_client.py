@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rfprobe.client import Phase, RunClient
+from rfprobe.client import OVER, Phase, RunClient
 from rfprobe_core import plan, protocol
 from tests.host.scripted_device import LEASE_TICKS, UNDER_WAY, VALUES, Bench, ScriptedDevice
 
@@ -125,6 +125,28 @@ def test_polling_more_often_changes_nothing() -> None:
     assert Counter(often.verbs_sent()) == Counter(once.verbs_sent())
 
 
+def test_asked_to_it_stops_before_arm_and_keeps_its_lease_until_it_is_confirmed() -> None:
+    made = bench(ask_first=True)
+    made.run(lambda: made.client.phase is Phase.CONFIRM)
+    until_s = made.now_s + 20.0
+    made.run(lambda: made.now_s >= until_s)
+    assert made.client.phase is Phase.CONFIRM
+    assert made.client.understood == VALUES
+    assert not made.client.arm_asked and "ARM" not in made.verbs_sent()
+    made.client.confirm()
+    made.run()
+    assert outcome(made) == (Phase.ENDED, "completed", "hold_complete")
+
+
+def test_a_stop_while_it_waits_to_be_confirmed_arms_nothing() -> None:
+    made = bench(ask_first=True)
+    made.run(lambda: made.client.phase is Phase.CONFIRM)
+    made.client.request_stop()
+    made.run()
+    assert outcome(made) == (Phase.ENDED, "stopped", "operator_stop")
+    assert not made.client.arm_asked and "ARM" not in made.verbs_sent()
+
+
 # May it be armed at all
 
 
@@ -170,7 +192,7 @@ def test_the_last_result_is_only_cleared_when_asked_for(state: int) -> None:
     assert outcome(made) == (Phase.FAILED, "refused", "none")
     assert protocol.STATE_NAMES[state] in made.client.refusal
     assert set(made.verbs_sent()) == {"HELLO"}
-    made = bench(ScriptedDevice(state), acknowledge=True)
+    made = bench(ScriptedDevice(state), acknowledge=[state])
     made.device.result = protocol.RESULT_FAULT
     made.run()
     assert made.client.result == "completed"
@@ -178,7 +200,7 @@ def test_the_last_result_is_only_cleared_when_asked_for(state: int) -> None:
 
 
 def test_a_fault_that_comes_back_ends_the_wait() -> None:
-    made = bench(ScriptedDevice(protocol.FAULT), acknowledge=True)
+    made = bench(ScriptedDevice(protocol.FAULT), acknowledge=OVER)
     made.run(lambda: made.device.state == protocol.IDLE)
     made.device.fault("interlock_open")
     made.run()
@@ -309,7 +331,7 @@ def test_a_fault_while_armed_is_a_fault() -> None:
 @pytest.mark.parametrize("what", ["drop_acks", "drop_lines", "damage_lines"])
 @pytest.mark.parametrize("times", [1, 4])
 def test_what_is_lost_is_sent_again_with_its_id(verb: str, what: str, times: int) -> None:
-    made = bench(ScriptedDevice(protocol.DONE), acknowledge=True)
+    made = bench(ScriptedDevice(protocol.DONE), acknowledge=OVER)
     getattr(made.device, what)[verb] = times
     made.run()
     assert made.client.result == "completed"

@@ -1,19 +1,18 @@
 """`simulate`: a whole run, from power-up to the last cooling second, in virtual time, into a session."""
 
-import platform
 import time
-from array import array
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 from rfprobe.client import Phase, RunClient
+from rfprobe.pin_record import META, PinRecorder
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
-from rfprobe.progress import Progress
+from rfprobe.progress import Progress, ProgressView
+from rfprobe.run_meta import digest_of, firmware_digest, group_digests, told_meta
 from rfprobe.session import Session, open_session
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
@@ -23,14 +22,12 @@ from rfprobe.sim.plant import TICK_S, Plant
 from rfprobe.sim.runtimes import default_runtime, make_runtime
 from rfprobe.sim.tissue import TissuePreset, load_tissue
 from rfprobe.wire import Frame
-from rfprobe_core import plan, protocol
-from rfprobe_core.version import VERSION
+from rfprobe_core import protocol
 
 __all__ = ["default_runtime", "simulate"]
 
 POLL_EVERY_TICKS = 5
 PROGRESS_EVERY_TICKS = 25
-_AGE_UNKNOWN = 255
 TAIL_TICKS = 30  # after the verdict: the last frames still come
 ACCEPTED_LIMIT_S = 60.0  # HELLO, claim, configure, arm: never longer than this
 
@@ -47,6 +44,7 @@ class SimulationInput:
     faults: Sequence[str] = ()
     start_us: int = 0
     first_tick: int = 0
+    record_pins: bool = False
     values: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,15 +59,7 @@ class SimulationInput:
 def simulation_digest() -> str:
     """Twelve hex digits over the source of the simulation: the same digest simulates the same."""
     here = Path(__file__).parent
-    return _digest_of(sorted(here.rglob("*.py")) + sorted(here.rglob("*.toml")))
-
-
-def _digest_of(files: Sequence[Path]) -> str:
-    """Twelve hex digits over these files' names and contents, in this order."""
-    total = sha256()
-    for path in files:
-        total.update(path.name.encode() + path.read_bytes())
-    return total.hexdigest()[:12]
+    return digest_of(sorted(here.rglob("*.py")) + sorted(here.rglob("*.toml")))
 
 
 def build(given: SimulationInput) -> LockStep:
@@ -78,6 +68,8 @@ def build(given: SimulationInput) -> LockStep:
     plant = Plant(given.tissue, given.probe, given.seed, faults, given.start_us)
     uid = f"sim{given.seed & 0xFFFFFFFF:08x}"
     runtime = make_runtime(given.runtime, given.nonce_seed, uid, given.start_us, given.first_tick)
+    if given.record_pins:
+        runtime = PinRecorder(runtime, given.nonce_seed, uid, given.start_us, given.first_tick)
     return LockStep(plant, runtime)
 
 
@@ -94,13 +86,15 @@ def simulate(
     sample: str = "",
     start_us: int = 0,
     first_tick: int = 0,
+    record_pins: bool = False,
 ) -> Session:
     """Run the plan on the virtual probe and return its session, closed and complete.
 
     Nothing is written before all input is checked; then one `.rfp` file in `out_dir`. Raises BadInput.
     """
     preset = load_tissue(tissue) if isinstance(tissue, str) else tissue
-    given = SimulationInput(plan, probe, preset, runtime or default_runtime()[0], seed, faults, start_us, first_tick)
+    runtime = runtime or default_runtime()[0]
+    given = SimulationInput(plan, probe, preset, runtime, seed, faults, start_us, first_tick, record_pins)
     with _powered(given) as device:
         writer = SessionWriter.create(out_dir, plan.name, sample or preset.name, _meta(given))
         try:
@@ -125,48 +119,24 @@ def _json(table: Mapping[str, int | float | str]) -> dict[str, Json]:
 
 
 def _digests(given: SimulationInput) -> dict[str, str]:
-    table = array("i", [given.values[name] for name in plan.NAMES])
     return {
         "firmware": firmware_digest(),
-        "protocol": protocol.protocol_digest(),
-        "plan": f"{plan.digest(table, plan.PLAN):07x}",
-        "profile": f"{plan.digest(table, plan.PROFILE):07x}",
-        "calibration": f"{plan.digest(table, plan.CALIBRATION):07x}",
+        **group_digests(given.values),
         "tissue": given.tissue.digest(),
         "simulation": simulation_digest(),
     }
 
 
-def firmware_digest() -> str:
-    """Twelve hex digits over the firmware's source files: core and drivers."""
-    core = Path(plan.__file__).parent
-    return _digest_of(sorted(core.glob("*.py")) + sorted((core.parent / "rfprobe_drivers").glob("*.py")))
-
-
 def _meta(given: SimulationInput) -> dict[str, Json]:
     return {
+        **told_meta(given.plan, given.probe, given.values),
         "kind": "simulation",
         "runtime": given.runtime,
         "seed": given.seed,
         "tissue": given.tissue.model_dump(),
         "faults": list(given.faults),
-        "plan": given.plan.text,
-        "plan_name": given.plan.name,
-        "plan_path": given.plan.path.name,
-        "profile": given.probe.text,
-        "profile_name": given.probe.name,
-        "roles": list(given.probe.roles),
-        "parameters": _json(given.values),
         "tick_zero": given.first_tick,
         "digests": _json(_digests(given)),
-        "versions": {
-            "rfprobe": VERSION,
-            "firmware": VERSION,
-            "python": platform.python_version(),
-            "micropython": None,
-            "numpy": version("numpy"),
-        },
-        "host": {"system": platform.system(), "machine": platform.machine()},
         "start_us": given.start_us,
         "first_tick": given.first_tick,
     }
@@ -191,7 +161,7 @@ class _Run:
         self._stop_requested = stop_requested
         first_id = 1 + (given.nonce_seed & 0xFFFF)
         self._client = RunClient(given.values, protocol.protocol_digest(), first_id=first_id)
-        self._view = ProgressView(given.probe, given.values)
+        self._view = ProgressView(given.probe.roles, given.values)
         self._commands_told = 0
         self._edges_told = 0
         self._epoch_ns = time.time_ns()  # virtual time is told as if the run had begun now
@@ -238,7 +208,9 @@ class _Run:
     def _host_ns(self, now_s: float) -> int:
         return self._epoch_ns + round(now_s * 1e9)
 
-    def _tell_truth(self) -> None:
+    def _tell_truth(self, everything: bool = False) -> None:
+        if isinstance(self._device.runtime, PinRecorder):
+            self._device.runtime.tell(self._writer, everything)
         self._writer.truth_rows(self._plant.take_rows())
         edges = self._plant.enable_edges
         for t_s, level in edges[self._edges_told :]:
@@ -253,7 +225,9 @@ class _Run:
 
     def _finish(self) -> None:
         plant, client = self._plant, self._client
-        self._tell_truth()
+        self._tell_truth(everything=True)
+        if isinstance(self._device.runtime, PinRecorder):
+            self._writer.set_meta(META, _json(self._device.runtime.facts))
         self._tell_commands()
         facts: dict[str, Json] = {
             "truth_final": {
@@ -277,46 +251,3 @@ class _Run:
         }
         for key, fact in facts.items():
             self._writer.set_meta(key, fact)
-
-
-class ProgressView:
-    """What a person is shown while it runs: from the wire alone."""
-
-    def __init__(self, probe: ProbeFile, values: dict[str, int]) -> None:
-        self._places = {role: place for place, role in enumerate(probe.roles)}
-        self._expected_s = _expected_s(values)
-        self._last: Frame | None = None
-
-    def see(self, frame: Frame) -> None:
-        if frame.type == protocol.TELEMETRY:
-            self._last = frame
-
-    def _temperature_C(self, frame: Frame, role: str) -> float | None:
-        place = self._places.get(role)
-        if place is None or frame.value(f"tc{place}_age") == _AGE_UNKNOWN:
-            return None
-        return frame.value(f"tc{place}_mC") / 1000
-
-    def progress(self, t_s: float) -> Progress:
-        frame = self._last
-        if frame is None:
-            return Progress(t_s=t_s, expected_s=self._expected_s)
-        setpoint = frame.value("setpoint_mC")
-        impedance = frame.value("impedance_dohm")
-        return Progress(
-            t_s=t_s,
-            state=protocol.STATE_NAMES[frame.state],
-            setpoint_C=setpoint / 1000 if setpoint else None,
-            control_C=self._temperature_C(frame, "control"),
-            boundary_C=self._temperature_C(frame, "boundary"),
-            guard_C=self._temperature_C(frame, "guard"),
-            power_W=frame.value("power_mW") / 1000,
-            impedance_ohm=None if impedance == 0xFFFF else impedance / 10,
-            remaining_s=frame.value("remaining_ticks") * TICK_S,
-            expected_s=self._expected_s,
-        )
-
-
-def _expected_s(values: dict[str, int]) -> float:
-    ramp_s = max(0, values["target_mC"] - 37_000) / values["ramp_mC_per_s"]
-    return 3.0 + ramp_s + (values["hold_ms"] + values["cooldown_ms"]) / 1000

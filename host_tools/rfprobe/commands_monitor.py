@@ -1,0 +1,71 @@
+"""`rfprobe monitor`: watch a device, a run that another process owns, or a session; on a screen or as CSV lines."""
+
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rfprobe.commands_run import PortOption
+from rfprobe.errors import BadInput
+
+if TYPE_CHECKING:
+    from rfprobe.sources import Source
+
+
+def monitor(
+    port: PortOption = None,
+    replay: Annotated[
+        str | None, typer.Option("--replay", metavar="SESSION", help="A session, instead of a port.")
+    ] = None,
+    speed: Annotated[float, typer.Option(metavar="X", help="With --replay: how many times as fast as it was.")] = 1.0,
+    lines: Annotated[bool, typer.Option("--lines", help="CSV on stdout, one line for each telemetry frame.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where sessions are.")] = Path(
+        "sessions"
+    ),
+) -> None:
+    """Watch: state, temperatures, power, dose, events, and what was lost on the way.
+
+    Attaches to the run that owns the port; where nobody does, it owns the port itself, and records. Keys: S stops RF
+    from anywhere, m adds a note, p pauses the plot (recording goes on), arrows scroll, + and - zoom, t changes what is
+    plotted, q quits.
+    """
+    from rfprobe.port_names import resolve_port
+    from rfprobe.session import open_session
+    from rfprobe.sources import Watching
+
+    if not 0.01 <= speed <= 1000:
+        raise BadInput(f"--speed {speed:g}: must be 0.01 to 1000")
+    if not lines and not sys.stdout.isatty():
+        raise BadInput("rfprobe monitor: stdout is no terminal: give --lines for CSV")
+    session = open_session(replay, output) if replay is not None else None
+    name = resolve_port(port) if session is None else None
+    with Watching(name, session, speed, output) as watching:
+        if lines:
+            _print_lines(watching.source)
+        else:
+            from rfprobe.monitor import Monitor
+
+            Monitor(watching.source).run_to_the_end()
+
+
+def _print_lines(source: "Source") -> None:
+    from rfprobe.watched import Watched
+    from rfprobe.words import name_of
+    from rfprobe_core import protocol
+
+    watched = Watched(source.parameters)
+    print(",".join(("utc", "t_s", "state", *watched.names, "energy_J", "lost", "dropped")), flush=True)
+    for chunk in source.chunks():
+        if chunk is None:
+            continue
+        for frame in watched.feed(*chunk):
+            values = watched.row(frame)
+            told = ["" if math.isnan(values[name]) else f"{values[name]:g}" for name in watched.names]
+            utc = datetime.fromtimestamp(chunk[0] / 1e9, UTC).isoformat(timespec="milliseconds")
+            dropped = "" if watched.dropped is None else str(watched.dropped)
+            state = name_of(protocol.STATE_NAMES, frame.state)
+            tail = (f"{frame.value('energy_mJ') / 1000:g}", str(watched.decoder.lost), dropped)
+            print(",".join((utc, f"{watched.now_s:.3f}", state, *told, *tail)), flush=True)

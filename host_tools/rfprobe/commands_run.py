@@ -1,0 +1,305 @@
+"""`rfprobe run`: a plan on a device behind a port, from self-test to report; and `rfprobe stop`."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rfprobe.commands_simulate import DEFAULT_PROBE, print_summary, stop_signals
+from rfprobe.errors import EXIT_BY_RESULT, BadInput, EnvironmentProblem, OperatorStop, Refused
+
+if TYPE_CHECKING:
+    from rfprobe.board_run import BoardRun
+    from rfprobe.client import RunClient
+    from rfprobe.plan_file import PlanFile
+    from rfprobe.probe_file import ProbeFile
+    from rfprobe.session_format import Json
+
+PortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--port",
+        "-p",
+        metavar="P",
+        help="A port, socket://HOST:PORT, @alias or id:SERIAL; the only board if not given.",
+    ),
+]
+
+
+def run(
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or the name of a shipped plan.")],
+    port: PortOption = None,
+    probe: Annotated[
+        str, typer.Option(metavar="FILE", help="A hardware profile, or the name of a shipped one.")
+    ] = DEFAULT_PROBE,
+    sample: Annotated[Path | None, typer.Option("--sample", metavar="FILE", help="A sample file.")] = None,
+    pairs: Annotated[
+        list[str] | None, typer.Option("-m", metavar="KEY=VALUE", help="Something about the sample; repeatable.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Arm without asking.")] = False,
+    acknowledge: Annotated[
+        bool, typer.Option("--acknowledge", help="Clear a fault that the device still shows.")
+    ] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the session goes.")] = Path(
+        "sessions"
+    ),
+    report: Annotated[bool, typer.Option(help="Write the report beside the session.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
+) -> None:
+    """Run a plan on a board, or on a virtual probe behind a port.
+
+    Configures the device, shows the plan as the device understood it, asks, arms, starts, and records everything
+    in a session. Ctrl-C stops RF (exit code 5). Others can attach with `rfprobe monitor` meanwhile.
+    """
+    from rfprobe.bench_file import read_bench
+    from rfprobe.plan_file import read_plan
+    from rfprobe.port_names import resolve_port
+    from rfprobe.probe_file import device_values, read_probe
+    from rfprobe.resources import find
+    from rfprobe.sample_file import read_sample
+
+    bench = read_bench()
+    plan_file, probe_file = read_plan(find("plans", plan)), read_probe(find("probes", probe))
+    values = device_values(plan_file, probe_file)
+    told = read_sample(sample, pairs or [], bench)
+    if not yes and not sys.stdin.isatty():
+        raise BadInput("rfprobe run: nobody is there to confirm the plan (stdin is no terminal): give --yes")
+    name = resolve_port(port, bench)
+    result = _run_on(name, plan_file, probe_file, values, told, _Wishes(yes, acknowledge, output, report, as_json))
+    raise typer.Exit(EXIT_BY_RESULT[result])
+
+
+class _Wishes:
+    """What the options ask for."""
+
+    def __init__(self, yes: bool, acknowledge: bool, output: Path, report: bool, as_json: bool) -> None:
+        self.yes = yes
+        self.acknowledge = acknowledge
+        self.output = output
+        self.report = report
+        self.as_json = as_json
+
+
+def _run_on(
+    name: str,
+    plan: "PlanFile",
+    probe: "ProbeFile",
+    values: dict[str, int],
+    sample: "dict[str, Json]",
+    wishes: _Wishes,
+) -> str:
+    """The whole run; returns its result. Raises where there was none."""
+    from rfprobe.board_run import BoardRun, RunParts
+    from rfprobe.client import OVER, RunClient
+    from rfprobe.owner import Owner, take_port
+    from rfprobe.progress import ProgressView
+    from rfprobe.run_meta import group_digests, told_meta
+    from rfprobe.session_writer import SessionWriter
+    from rfprobe_core import protocol
+
+    cleared = OVER if wishes.acknowledge else OVER - {protocol.FAULT}
+    client = RunClient(
+        values, protocol.protocol_digest(), acknowledge=cleared, ask_first=True, first_id=time.time_ns() % (1 << 28) + 1
+    )
+    names = _names_of(name)
+    with ExitStack() as stack:
+        stop_requested = stack.enter_context(stop_signals())
+        port = take_port(name)
+        stack.callback(port.close)
+        facts = {"plan": plan.name, "parameters": values, "over": False}
+        owner = stack.enter_context(Owner(name, f"rfprobe run {plan.name}", facts))
+        meta: dict[str, Json] = {
+            **told_meta(plan, probe, values),
+            "kind": "run",
+            "runtime": "board",
+            "port": name,
+            "sample": sample,
+            "digests": {**group_digests(values)},
+        }
+        writer = SessionWriter.create(wishes.output, plan.name, str(sample.get("id") or "sample"), meta)
+        owner.tell(session=str(writer.path.resolve()))
+        parts = RunParts(port, client, writer, owner, ProgressView(probe.roles, values), names, stop_requested)
+        run = BoardRun(parts)
+        try:
+            _go(run, client, plan, values, wishes)
+        finally:
+            run.finish()
+            owner.tell(over=True, result=client.result)
+    return _told_end(run, client, writer.path, wishes)
+
+
+def _go(run: "BoardRun", client: "RunClient", plan: "PlanFile", values: dict[str, int], wishes: _Wishes) -> None:
+    from rfprobe.live import LiveProgress
+
+    if not run.until_configured():
+        return
+    hello = client.hello
+    print(
+        f"{hello.get('board')} {hello.get('uid')}: firmware {hello.get('fw')} on {hello.get('mp')}, "
+        f"self-test passed, dead-man {hello.get('dead_man')}",
+        file=sys.stderr,
+    )
+    _show(plan, client, values)
+    if not wishes.yes and not run.wait_for(_asked("Arm and start? [y/N] ")):
+        client.request_stop()
+    with LiveProgress(plan.name) as progress:
+        run.to_the_end(progress)
+
+
+def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> None:
+    """The plan as the device understood it, on stderr."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from rfprobe.commands_plan import understood_table
+
+    console = Console(stderr=True, highlight=False)
+    console.print(understood_table(plan, client.understood))
+    told = {name for name, value in values.items() if client.understood.get(name) == value}
+    console.print(Text(f"{len(told)} of {len(values)} values confirmed by the device, digest {client.digest:07x}"))
+
+
+def _asked(question: str) -> Callable[[], bool | None]:
+    """Ask on the terminal without waiting here: the answer comes by the function that is returned."""
+    answers: list[bool] = []
+
+    def ask() -> None:
+        print(question, end="", file=sys.stderr, flush=True)
+        answers.append(sys.stdin.readline().strip().lower() in ("y", "yes"))
+
+    threading.Thread(target=ask, name="confirmation", daemon=True).start()
+    return lambda: answers[0] if answers else None
+
+
+def _names_of(name: str) -> Callable[[], Sequence[str]]:
+    """The names under which a port may come back: its own, and where its USB serial number is seen again."""
+    from rfprobe.port_names import usb_ports
+
+    serials = {each.serial for each in usb_ports() if each.name == name and each.serial}
+
+    def names() -> Sequence[str]:
+        return [name, *(each.name for each in usb_ports() if each.serial in serials and each.name != name)]
+
+    return names
+
+
+def _told_end(run: "BoardRun", client: "RunClient", path: Path, wishes: _Wishes) -> str:
+    """Say how it ended; returns the result."""
+    from rfprobe.session import Session
+
+    if not client.arm_asked:
+        raise _nothing_begun(client)
+    if run.failure is not None:
+        raise EnvironmentProblem(f"{run.failure}. The run was stopped; what was recorded before is in {path}")
+    with Session(path) as session:
+        summary = session.summary
+        if wishes.as_json:
+            print(json.dumps(summary, ensure_ascii=False))
+        else:
+            print_summary(summary)
+        if wishes.report:
+            from rfprobe.report import write_report
+
+            for written in write_report(session, path.with_suffix(".html")):
+                print(f"report: {written}", file=sys.stderr)
+    result = summary["result"]
+    if result is None:
+        raise RuntimeError(f"the run ended without a verdict; its session is {path}")
+    return str(result)
+
+
+def _nothing_begun(client: "RunClient") -> Exception:
+    """Why there was no run: nothing was armed."""
+    from rfprobe.client import OVER
+    from rfprobe.ports import PortLost
+
+    kinds: dict[str, Callable[[str], Exception]] = {
+        "link_lost": PortLost,
+        "stopped": lambda _: OperatorStop("rfprobe: stopped before anything was armed"),
+    }
+    sentence = client.refusal
+    if client.watch_only:
+        return EnvironmentProblem(f"{sentence}. Deploy this host's firmware, or use the host tools of that version")
+    if client.state in OVER:
+        return Refused(f"{sentence.partition(':')[0]}: look at what it means, then give --acknowledge")
+    return kinds.get(client.result, EnvironmentProblem)(sentence)
+
+
+def stop(
+    port: PortOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every run of this user on this machine.")] = False,
+) -> None:
+    """Stop RF: through the process that owns the port, or straight on the wire where nobody does.
+
+    Ends when the device has been seen to have stopped, or fails with exit code 4.
+    """
+    from rfprobe.owner import find_owner, owners
+    from rfprobe.port_names import resolve_port
+
+    if everything:
+        found = owners()
+        if not found:
+            print("nothing runs")
+        for record in found:
+            _stop_through(record)
+        return
+    name = resolve_port(port)
+    owner = find_owner(name)
+    if owner is not None:
+        _stop_through(owner)
+    else:
+        _stop_directly(name)
+
+
+STOPPED_WITHIN_S = 5.0
+
+
+def _stop_through(record: object) -> None:
+    from rfprobe.owner import Attached, Record
+    from rfprobe.ports import PortLost
+
+    assert isinstance(record, Record)
+    with Attached(record) as attached:
+        attached.stop()
+        if not attached.wait_for_end(STOPPED_WITHIN_S):
+            raise PortLost(
+                f"{record.told()} was asked to stop {record.port} and has not ended in {STOPPED_WITHIN_S:g} s"
+            )
+    print(f"stopped {record.port}, through {record.told()}")
+
+
+def _stop_directly(name: str) -> None:
+    """STOP until a frame shows that nothing is under way."""
+    from rfprobe.client import STOP_EVERY_S, UNDER_WAY
+    from rfprobe.ports import PortLost, open_port
+    from rfprobe.wire import STOP_LINE, Frame, FrameDecoder
+
+    decoder = FrameDecoder()
+    with open_port(name) as port:
+        until = time.monotonic() + STOPPED_WITHIN_S
+        while time.monotonic() < until:
+            port.write(STOP_LINE)
+            again = time.monotonic() + STOP_EVERY_S
+            states: list[int] = []
+            while time.monotonic() < again:
+                states += [item.state for item in decoder.feed(port.read()) if isinstance(item, Frame)]
+                time.sleep(0.005)
+            if states and states[-1] not in UNDER_WAY:
+                print(f"stopped {name}: it is in {_state_name(states[-1])}")
+                return
+    raise PortLost(
+        f"{name}: STOP was sent for {STOPPED_WITHIN_S:g} s and nothing showed that it was heard: remove power"
+    )
+
+
+def _state_name(state: int) -> str:
+    from rfprobe.words import name_of
+    from rfprobe_core import protocol
+
+    return name_of(protocol.STATE_NAMES, state)

@@ -1,0 +1,56 @@
+"""What a session says of the run it holds, for a board and for a simulation alike."""
+
+import platform
+from array import array
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+from rfprobe.plan_file import PlanFile
+from rfprobe.probe_file import ProbeFile
+from rfprobe.session_format import Json
+from rfprobe_core import plan, protocol
+from rfprobe_core.version import VERSION
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """Twelve hex digits over these files' names and contents, in this order."""
+    total = sha256()
+    for path in files:
+        total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def firmware_digest() -> str:
+    """Twelve hex digits over the firmware's source files: core and drivers."""
+    core = Path(plan.__file__).parent
+    return digest_of(sorted(core.glob("*.py")) + sorted((core.parent / "rfprobe_drivers").glob("*.py")))
+
+
+def group_digests(values: Mapping[str, int]) -> dict[str, str]:
+    """The digests of protocol, plan, profile and calibration."""
+    table = array("i", [values[name] for name in plan.NAMES])
+    groups = {name: f"{plan.digest(table, group):07x}" for group, name in enumerate(plan.GROUP_NAMES)}
+    return {"protocol": protocol.protocol_digest(), **groups}
+
+
+def told_meta(plan_file: PlanFile, probe: ProbeFile, values: Mapping[str, int]) -> dict[str, Json]:
+    """The part of `meta` that is known before anything runs."""
+    return {
+        "plan": plan_file.text,
+        "plan_name": plan_file.name,
+        "plan_path": plan_file.path.name,
+        "profile": probe.text,
+        "profile_name": probe.name,
+        "roles": list(probe.roles),
+        "parameters": dict(values),
+        "versions": {
+            "rfprobe": VERSION,
+            "firmware": VERSION,
+            "python": platform.python_version(),
+            "micropython": None,
+            "numpy": version("numpy"),
+        },
+        "host": {"system": platform.system(), "machine": platform.machine()},
+    }

@@ -1,0 +1,207 @@
+"""Where a watcher gets its bytes: from the owner of a port, from a port that nobody owns, from a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rfprobe.errors import BadInput
+from rfprobe.owner import Attached, Owner, Record, find_owner, take_port
+from rfprobe.ports import Port, PortLost
+from rfprobe.replay import Replayed
+from rfprobe.session import Session
+from rfprobe.session_writer import SessionWriter
+from rfprobe.wire import HELLO_LINE, STOP_LINE, Frame, FrameDecoder
+from rfprobe_core import plan, protocol
+
+PAUSE_S = 0.005
+ASK_WITHIN_S = 1.5
+WATCHED_PARAMETERS = (
+    "thermocouples",
+    *(f"tc{place}_role" for place in range(plan.THERMOCOUPLES)),
+    "guard_trip_mC",
+    "max_temperature_mC",
+)
+
+Chunk = tuple[int, bytes]
+
+
+class Source(Protocol):
+    """`chunks` gives (host's time in ns, bytes), or None now and then while nothing comes; it ends with the source."""
+
+    title: str
+    parameters: dict[str, int]
+    past: Path | None
+
+    def chunks(self) -> Iterator[Chunk | None]: ...
+    def stop(self) -> str: ...
+    def note(self, text: str) -> str: ...
+    def close(self) -> None: ...
+
+
+class OwnerSource:
+    """Attached to the process that owns the port."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._attached = Attached(record)
+        facts: dict[str, Any] = self._attached.facts
+        self.title = f"{record.port}, {record.told()}"
+        self.parameters: dict[str, int] = facts.get("parameters") or {}
+        self.past = Path(facts["session"]) if facts.get("session") else None
+
+    def chunks(self) -> Iterator[Chunk | None]:
+        return self._attached.watch()
+
+    def stop(self) -> str:
+        with Attached(self._record) as beside:
+            beside.stop()
+        return "STOP passed to the owner"
+
+    def note(self, text: str) -> str:
+        with Attached(self._record) as beside:
+            beside.note(text)
+        return "noted in the session"
+
+    def close(self) -> None:
+        self._attached.close()
+
+
+class PortSource:
+    """Owns the port: watches and records, claims nothing and heats nothing. Stop is always possible."""
+
+    past: Path | None = None
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.title = f"{name}, watched"
+        self.parameters: dict[str, int] = {}
+        self._port: Port = take_port(name)
+        self._begun: list[Chunk] = []
+        try:
+            self._ask()
+        except PortLost:
+            self._port.close()
+            raise
+        self._owner = Owner(name, "rfprobe monitor", {"parameters": self.parameters, "over": False})
+        self._owner.__enter__()
+        meta: dict[str, Any] = {"kind": "watch", "port": name, "runtime": "board", "parameters": dict(self.parameters)}
+        self._writer = SessionWriter.create(directory, "watch", "watch", meta)
+        self._owner.tell(session=str(self._writer.path.resolve()))
+        self._decoder = FrameDecoder()
+
+    def _ask(self) -> None:
+        """HELLO, and which thermocouples there are: read-only verbs, which need no claim."""
+        decoder = FrameDecoder()
+        self._port.write(HELLO_LINE)
+        wanted = list(WATCHED_PARAMETERS)
+        until = time.monotonic() + ASK_WITHIN_S
+        while wanted and time.monotonic() < until:
+            self._port.write(f"GET {wanted[0]}\n".encode("ascii"))
+            again = time.monotonic() + 0.2
+            while wanted and time.monotonic() < again and not self._answered(decoder, wanted):
+                time.sleep(PAUSE_S)
+
+    def _answered(self, decoder: FrameDecoder, wanted: list[str]) -> bool:
+        data = self._port.read()
+        if data:
+            self._begun.append((time.time_ns(), data))
+        for item in decoder.feed(data):
+            if isinstance(item, Frame) and item.type == protocol.ACK and item.value("key") < len(plan.NAMES):
+                self.parameters[plan.NAMES[item.value("key")]] = item.value("value")
+        if wanted[0] not in self.parameters:
+            return False
+        wanted.pop(0)
+        return True
+
+    def chunks(self) -> Iterator[Chunk | None]:
+        for chunk in self._begun:
+            self._record(*chunk)
+            yield chunk
+        while True:
+            if self._owner.stop_asked.is_set():
+                self._owner.stop_asked.clear()
+                self.stop()
+            for host_ns, text in self._owner.take_notes():
+                self._writer.note(host_ns, text)
+            data = self._port.read()
+            if not data:
+                time.sleep(PAUSE_S)
+                yield None
+                continue
+            now_ns = time.time_ns()
+            self._record(now_ns, data)
+            yield now_ns, data
+
+    def _record(self, host_ns: int, data: bytes) -> None:
+        self._owner.publish(host_ns, data)
+        for item in self._decoder.feed(data):
+            if isinstance(item, Frame):
+                self._writer.frame(item, host_ns)
+            else:
+                self._writer.text(host_ns, item)
+
+    def stop(self) -> str:
+        self._port.write(STOP_LINE)
+        self._writer.command(time.time_ns(), "tx", "STOP")
+        return "STOP sent"
+
+    def note(self, text: str) -> str:
+        self._writer.note(time.time_ns(), text)
+        return "noted in the session"
+
+    def close(self) -> None:
+        self._port.close()
+        self._owner.tell(over=True)
+        self._owner.__exit__(None, None, None)
+        self._writer.close()
+
+
+class ReplaySource:
+    """A recorded session."""
+
+    past: Path | None = None
+
+    def __init__(self, session: Session, speed: float) -> None:
+        self.title = f"{session.id}, replayed"
+        self.parameters = session.parameters()
+        self._session = session
+        self._played = Replayed(session, speed)
+
+    def chunks(self) -> Iterator[Chunk | None]:
+        for chunk in self._played.chunks():
+            if chunk is None:
+                time.sleep(PAUSE_S)
+            yield chunk
+
+    def stop(self) -> str:
+        return "a replay has nothing to stop"
+
+    def note(self, text: str) -> str:
+        return "a recorded session takes no notes"
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class Watching:
+    """A source as a context: the owner's, or the port itself where nobody owns it, or a session."""
+
+    def __init__(self, port: str | None, session: Session | None, speed: float, directory: Path) -> None:
+        if session is not None:
+            self.source: Source = ReplaySource(session, speed)
+            return
+        if port is None:
+            raise BadInput("rfprobe monitor: neither a port nor a session to watch")
+        owner = find_owner(port)
+        self.source = OwnerSource(owner) if owner is not None else PortSource(port, directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.source.close()

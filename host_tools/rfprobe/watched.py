@@ -1,0 +1,143 @@
+"""What a watcher knows of a device: everything by the wire, kept so that an hour of it is drawn in no time."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from rfprobe import words
+from rfprobe.wire import Frame, FrameDecoder
+from rfprobe_core import plan, protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REMARKS: Final = 500
+_AGE_UNKNOWN = 255
+_IMPEDANCE_UNKNOWN = 65_535
+_NAN = float("nan")
+
+
+@dataclass
+class Watched:
+    """Feed it what came; `series` has a column for each name of `names`, `t_s` since the first frame.
+
+    `parameters` says which thermocouples are fitted and where the limits are; without them there is the first.
+    """
+
+    parameters: Mapping[str, int] = field(default_factory=dict[str, int])
+    state: str = ""
+    last: Frame | None = None
+    dose_min: dict[str, float] = field(default_factory=dict[str, float])
+    dropped: int | None = None
+    heard_ns: int = 0
+
+    def __post_init__(self) -> None:
+        from rfprobe.session import named_places
+
+        known = dict(self.parameters) or {"thermocouples": 1, "tc0_role": plan.ROLE_CONTROL}
+        self.places = named_places(known)
+        self.names = ("setpoint_C", *(f"{name}_C" for name in self.places), "power_W", "impedance_ohm")
+        self.t_s = array("d")
+        self.series = {name: array("d") for name in self.names}
+        self.remarks: deque[tuple[float, str]] = deque(maxlen=REMARKS)
+        """(t_s, text) of events, and of what the device printed."""
+        self.remarks_made = 0
+        self.decoder = FrameDecoder()
+        self._first_ns = 0
+        self._result = 0
+
+    @property
+    def now_s(self) -> float:
+        return (self.heard_ns - self._first_ns) / 1e9
+
+    def age_s(self, now_ns: int) -> float | None:
+        """How long ago something was heard."""
+        return (now_ns - self.heard_ns) / 1e9 if self.heard_ns else None
+
+    def feed(self, host_ns: int, data: bytes) -> list[Frame]:
+        """Take bytes that came at `host_ns`; returns the telemetry frames in them."""
+        if data and not self._first_ns:
+            self._first_ns = host_ns
+        self.heard_ns = host_ns if data else self.heard_ns
+        found: list[Frame] = []
+        for item in self.decoder.feed(data):
+            if isinstance(item, str):
+                self._remark(item.rstrip())
+            else:
+                self._take(item)
+                if item.type == protocol.TELEMETRY:
+                    found.append(item)
+        return found
+
+    def row(self, frame: Frame) -> dict[str, float]:
+        """A telemetry frame in SI units; NaN for what is not known."""
+        setpoint, impedance = frame.value("setpoint_mC"), frame.value("impedance_dohm")
+        values = {"setpoint_C": setpoint / 1000 if setpoint else _NAN}
+        for name, place in self.places.items():
+            known = frame.value(f"tc{place}_age") < _AGE_UNKNOWN
+            values[f"{name}_C"] = frame.value(f"tc{place}_mC") / 1000 if known else _NAN
+        values["power_W"] = frame.value("power_mW") / 1000
+        values["impedance_ohm"] = _NAN if impedance == _IMPEDANCE_UNKNOWN else impedance / 10
+        return values
+
+    def add(self, t_s: float, values: Mapping[str, float]) -> None:
+        """Append one row to the series."""
+        self.t_s.append(t_s)
+        for name in self.names:
+            self.series[name].append(values[name])
+
+    def latest(self, name: str) -> float:
+        """The newest value of a series, NaN where there is none."""
+        column = self.series[name]
+        return column[-1] if column else _NAN
+
+    def limits_C(self) -> dict[str, float]:
+        """Name → temperature of each limit to be drawn."""
+        wanted = {"guard trip": "guard_trip_mC", "highest": "max_temperature_mC"}
+        return {name: self.parameters[key] / 1000 for name, key in wanted.items() if key in self.parameters}
+
+    def begin_live(self) -> None:
+        """What came so far was read from a record: from here on, what is lost is counted anew."""
+        self.decoder = FrameDecoder()
+
+    def _take(self, frame: Frame) -> None:
+        self.state = words.name_of(protocol.STATE_NAMES, frame.state)
+        if frame.type == protocol.TELEMETRY:
+            self.last = frame
+            self.add(self.now_s, self.row(frame))
+        elif frame.type == protocol.DOSE:
+            self.dose_min = {name: frame.value(f"tc{place}_cem43_ms") / 60_000 for name, place in self.places.items()}
+        elif frame.type == protocol.HEALTH:
+            self.dropped = frame.value("frames_dropped")
+        elif frame.type == protocol.EVENT:
+            from rfprobe.session import event_text
+
+            self._remark(event_text(*(frame.value(name) for name in ("code", "cause", "row", "value", "limit"))))
+
+    def _remark(self, text: str) -> None:
+        if text:
+            self.remarks.append((self.now_s, text))
+            self.remarks_made += 1
+
+
+def decimated(
+    t_s: NDArray[Any], values: NDArray[Any], from_s: float, to_s: float, columns: int
+) -> tuple[list[float], list[float]]:
+    """At most two points a column, its smallest and its largest: what a plot of that width can show."""
+    import numpy as np
+
+    first, last = np.searchsorted(t_s, (from_s, to_s), side="left")
+    times, shown = t_s[first:last], values[first:last]
+    if len(times) <= 2 * columns:
+        known = ~np.isnan(shown)
+        return times[known].tolist(), shown[known].tolist()
+    starts = np.unique(np.searchsorted(times, np.linspace(from_s, to_s, columns + 1)[:-1], side="left"))
+    starts = starts[starts < len(times)]
+    # fmin and fmax pass over what is not known; a column in which nothing is known stays so
+    low, high = np.fmin.reduceat(shown, starts), np.fmax.reduceat(shown, starts)
+    known = ~np.isnan(low)
+    return np.repeat(times[starts][known], 2).tolist(), np.column_stack((low, high))[known].ravel().tolist()
