@@ -339,7 +339,7 @@ class Controller:
         table[TIP_START + _HEATING_TOO_FAST] = _BIAS + control.long_slope_mC_per_s - 3 * self._ramp_mC_per_s
         table[TIP_START + _THERMOCOUPLES_DISAGREE] = _BIAS + self._hottest_other_mC() - control.temperature_mC
         table[TIP_START + _HEATING_WHEN_OFF] = _BIAS + watch.rise_when_off_mC
-        table[TIP_START + _NOT_COOLING_WHEN_OFF] = _BIAS + watch.left_permille
+        table[TIP_START + _NOT_COOLING_WHEN_OFF] = _BIAS + watch.not_cooled_mC
         return self.limits.judge(TIP_START, SIZE, state)
 
     def _hottest_other_mC(self):
