@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rfprobe.commands_campaign import campaign
 from rfprobe.commands_export import export
 from rfprobe.commands_plan import plan_app
 from rfprobe.commands_report import report
@@ -154,6 +155,7 @@ def main(
 
 
 app.command(epilog="Example: rfprobe simulate plans/vertebra-70C.toml --tissue vertebra --seed 7")(simulate)
+app.command(epilog="Example: rfprobe campaign plans/vertebra-70C.toml --runtime cpython")(campaign)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export last --format parquet -o export")(export)
 app.add_typer(plan_app, name="plan")
