@@ -13,6 +13,7 @@ from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up
 from rfprobe_core.governor import Governor
 from rfprobe_core.heatwatch import HeatWatch
+from rfprobe_core.integrity import Integrity
 from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.meter import TickMeter
 from rfprobe_core.pid import TemperatureLoop
@@ -119,7 +120,8 @@ _ENERGY_WITHOUT_TEMPERATURE = const(1)
 _HEATING_TOO_FAST = const(2)
 _THERMOCOUPLES_DISAGREE = const(3)
 _HEATING_WHEN_OFF = const(4)
-_NOT_COOLING_WHEN_OFF = const(5)
+_MEMORY = const(5)
+_NOT_COOLING_WHEN_OFF = const(6)
 _GRAVEST = CAUSE["rf_while_disabled"]
 
 
@@ -147,6 +149,7 @@ class Controller:
         self.ramp = SetpointRamp()
         self.governor = Governor()
         self.watch = HeatWatch()
+        self.integrity = Integrity()
         self.limits = LimitTable()
         self.sequence = Sequence()
         self.reporter = Reporter()
@@ -339,7 +342,10 @@ class Controller:
         table[TIP_START + _HEATING_TOO_FAST] = _BIAS + control.long_slope_mC_per_s - 3 * self._ramp_mC_per_s
         table[TIP_START + _THERMOCOUPLES_DISAGREE] = _BIAS + self._hottest_other_mC() - control.temperature_mC
         table[TIP_START + _HEATING_WHEN_OFF] = _BIAS + watch.rise_when_off_mC
-        table[TIP_START + _NOT_COOLING_WHEN_OFF] = _BIAS + watch.left_permille
+        table[TIP_START + _NOT_COOLING_WHEN_OFF] = _BIAS + watch.not_cooled_mC
+        if state == _RAMP or state == _HOLD:
+            self.integrity.step()
+        table[TIP_START + _MEMORY] = _BIAS + self.integrity.broken
         return self.limits.judge(TIP_START, SIZE, state)
 
     def _hottest_other_mC(self):
@@ -740,6 +746,7 @@ class Controller:
             value("tip_slow_ms"),
         )
         self.limits.configure(self.values)
+        self.integrity.take(self.values, self.limits.table, SIZE, 5 * SIZE)
 
     def _value(self, name):
         return self.values[INDEX[name]]

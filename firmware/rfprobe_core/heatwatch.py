@@ -22,15 +22,14 @@ _BEST_TICKS = const(160)  # time constant with which the best share is learnt
 _STIRRED_MC = const(1_000)
 _UNMOVED_UNTIL_MC = const(8_000)
 _COLD_START_MC = const(37_000)  # no tissue here is warmer by itself: what is above it is left from a run before
-_COOLING_FROM_MC = const(10_000)
-_COOLING_TICKS = const(400)
 
 
 class HeatWatch:
     """`begin` a run, then `update` at each conversion of the control thermocouple while energised, `rest` else.
 
     After it: `expected_mC` (the model's rise), `shortfall_mC` (by how much the reading is below what it must be),
-    `not_moved_mC` (the model's rise, while the reading has not moved; else 0).
+    `not_moved_mC` (the model's rise, while the reading has not moved; else 0). With RF off: `rise_when_off_mC` above
+    the lowest reading, `not_cooled_mC` that are missing from the fall.
     """
 
     def __init__(self):
@@ -38,7 +37,7 @@ class HeatWatch:
         self.shortfall_mC = 0
         self.not_moved_mC = 0
         self.rise_when_off_mC = 0
-        self.left_permille = 0
+        self.not_cooled_mC = 0
         self._lag_ticks = 30
         self._fast_mC_per_W = 0
         self._fast_ticks = 30
@@ -76,23 +75,19 @@ class HeatWatch:
         self._highest_mC = 0
         self._best_16th = 0
         self._lowest_mC = 0
-        self._off_ticks = 0
-        self._rise_at_off_mC = 0
+        self._at_off_mC = 0
+        self._expected_at_off_mC = 0
         self.expected_mC = 0
         self.shortfall_mC = 0
         self.not_moved_mC = 0
         self.rise_when_off_mC = 0
-        self.left_permille = 0
+        self.not_cooled_mC = 0
 
     def update(self, reading_mC, energy_mJ, ticks):
         """One conversion further, energised: `energy_mJ` delivered since `begin`, `ticks` since the last update."""
         if ticks > _TICKS_MAX:
             ticks = _TICKS_MAX
-        rise = reading_mC - self._base_mC
-        if rise < 0:
-            rise = 0
-        elif rise > _RISE_MAX_MC:
-            rise = _RISE_MAX_MC
+        rise = self._rise(reading_mC)
         expected = self._model(energy_mJ, rise, ticks)
         self.expected_mC = expected
         share = _SHARE_LEAST
@@ -104,11 +99,17 @@ class HeatWatch:
             self.not_moved_mC = expected
             if expected < _UNMOVED_UNTIL_MC:
                 self.shortfall_mC = 0  # a reading that does not move at all has a row of its own, with time to trip
-        self._rise_at_off_mC = rise
-        self._off_ticks = 0
+        self._at_off_mC = reading_mC
+        self._expected_at_off_mC = expected
         self._lowest_mC = reading_mC
         self.rise_when_off_mC = 0
-        self.left_permille = 0
+        self.not_cooled_mC = 0
+
+    def _rise(self, reading_mC):
+        rise = reading_mC - self._base_mC
+        if rise < 0:
+            return 0
+        return rise if rise < _RISE_MAX_MC else _RISE_MAX_MC
 
     def _model(self, energy_mJ, rise_mC, ticks):
         """The rise of the coldest tissue, m°C (≤ 2^21), for the energy that has come since the last update."""
@@ -152,22 +153,15 @@ class HeatWatch:
         """One conversion further with RF off; `watched` while a run is armed, resting or cooling down."""
         if not watched:
             self._lowest_mC = reading_mC
-            self._off_ticks = 0
-            self._rise_at_off_mC = 0
-        lowest = self._lowest_mC
-        if reading_mC < lowest:
-            lowest = reading_mC
-            self._lowest_mC = lowest
-        self.rise_when_off_mC = reading_mC - lowest
-        off = self._off_ticks + (ticks if ticks < _TICKS_MAX else _TICKS_MAX)
-        self._off_ticks = off if off < 100_000 else 100_000
-        at_off = self._rise_at_off_mC
-        if at_off < _COOLING_FROM_MC or off < _COOLING_TICKS:
-            self.left_permille = 0
-            return
-        rise = reading_mC - self._base_mC
-        if rise < 0:
-            rise = 0
-        elif rise > _RISE_MAX_MC:
-            rise = _RISE_MAX_MC
-        self.left_permille = rise * 1_000 // at_off  # 3e5 · 1000 < 2^29
+            self._at_off_mC = reading_mC
+            self._expected_at_off_mC = 0
+            self._power_16th_mW = 0
+            self._fast_16th_mC = 0
+            self._slow_16th_mC = 0
+        if reading_mC < self._lowest_mC:
+            self._lowest_mC = reading_mC
+        self.rise_when_off_mC = reading_mC - self._lowest_mC
+        expected = self._model(self._energy_mJ, self._rise(reading_mC), ticks if ticks < _TICKS_MAX else _TICKS_MAX)
+        # even the tissue that keeps its heat best gives up, at first, what the last power had put on top
+        fallen = (self._expected_at_off_mC - expected) * 5 // 8  # ≤ 2^21 · 5
+        self.not_cooled_mC = fallen - (self._at_off_mC - reading_mC)

@@ -18,6 +18,7 @@ slope_mC_per_s = chosen.slope_mC_per_s
 cobs_encode = chosen.cobs_encode
 crc16 = chosen.crc16
 crc16_byte = chosen.crc16_byte
+crc16_words = chosen.crc16_words
 impedance_mohm = chosen.impedance_mohm
 isqrt = chosen.isqrt
 judge_rows = chosen.judge_rows

@@ -25,6 +25,7 @@ __all__ = (
     "cobs_encode",
     "crc16",
     "crc16_byte",
+    "crc16_words",
     "drive_fraction",
     "impedance_mohm",
     "isqrt",
@@ -40,6 +41,10 @@ __all__ = (
 
 def crc16(data, count, crc):
     return crc_hqx(memoryview(data)[:count], crc)
+
+
+def crc16_words(words, start, stop, crc):
+    return crc_hqx(memoryview(words).cast("B")[4 * start : 4 * stop], crc)
 
 
 def judge_rows(table, size, start, stop, phase_bit):

@@ -30,6 +30,16 @@ def crc16(data, count, crc):
     return crc
 
 
+def crc16_words(words, start, stop, crc):
+    """The same CRC over words[start:stop], 32 bits each, the lowest byte first."""
+    table = CRC_TABLE
+    for index in range(start, stop):
+        word = words[index]
+        for shift in (0, 8, 16, 24):
+            crc = ((crc << 8) & 0xFFFF) ^ table[(crc >> 8) ^ ((word >> shift) & 0xFF)]
+    return crc
+
+
 def crc16_byte(crc, byte):
     """One byte further; the command parser's step."""
     return ((crc << 8) & 0xFFFF) ^ CRC_TABLE[(crc >> 8) ^ (byte & 0xFF)]

@@ -23,6 +23,21 @@ def crc16(data, count, crc):
 
 
 @micropython.viper
+def _crc16_words(words: ptr32, start: int, stop: int, crc: int, table: ptr16) -> int:
+    for index in range(start, stop):
+        word = int(words[index])
+        crc = ((crc << 8) & 0xFFFF) ^ int(table[(crc >> 8) ^ (word & 0xFF)])
+        crc = ((crc << 8) & 0xFFFF) ^ int(table[(crc >> 8) ^ ((word >> 8) & 0xFF)])
+        crc = ((crc << 8) & 0xFFFF) ^ int(table[(crc >> 8) ^ ((word >> 16) & 0xFF)])
+        crc = ((crc << 8) & 0xFFFF) ^ int(table[(crc >> 8) ^ ((word >> 24) & 0xFF)])
+    return crc
+
+
+def crc16_words(words, start, stop, crc):
+    return _crc16_words(words, start, stop, crc, CRC_TABLE)
+
+
+@micropython.viper
 def cobs_encode(source: ptr8, count: int, target: ptr8) -> int:
     mark = 0
     write = 1

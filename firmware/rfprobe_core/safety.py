@@ -69,7 +69,8 @@ TIP = (
     ("heating_too_fast", "heating_too_fast", "m°C/s", RF_ON, 5, None, 1_000),
     ("thermocouples_disagree", "thermocouples_disagree", "m°C", RUN, 5, None, 4_000),
     ("heating_when_off", "heating_when_off", "m°C", WATCHED_OFF, 5, None, 3_000),
-    ("not_cooling_when_off", "not_cooling_when_off", "‰ of the rise", 1 << protocol.COOLDOWN, 5, None, 900),
+    ("memory", "memory_corrupted", "", RUN, 1, None, 0),
+    ("not_cooling_when_off", "not_cooling_when_off", "m°C", 1 << protocol.COOLDOWN, 5, None, 1_500),
 )
 GUARD_ROWS = ("guard_temperature", "guard_look_ahead", "guard_dose")
 GUARD_LOOK_AHEAD_S = 6

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rfprobe.commands_campaign import campaign
 from rfprobe.commands_export import export
 from rfprobe.commands_monitor import monitor
 from rfprobe.commands_plan import plan_app
@@ -160,6 +161,7 @@ app.command(epilog="Example: rfprobe simulate plans/vertebra-70C.toml --tissue v
 app.command(epilog="Example: rfprobe run vertebra-70C --port /dev/ttyACM0 -m id=L3-07")(run)
 app.command(epilog="Example: rfprobe stop --all")(stop)
 app.command(epilog="Example: rfprobe monitor --port /dev/ttyACM0 --lines > run.csv")(monitor)
+app.command(epilog="Example: rfprobe campaign plans/vertebra-70C.toml --runtime cpython")(campaign)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export last --format parquet -o export")(export)
 app.command(epilog="Example: rfprobe replay last --speed 10")(replay)

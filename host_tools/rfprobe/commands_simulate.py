@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rfprobe.errors import EXIT_BY_RESULT, BadInput, OperatorStop
+from rfprobe.errors import EXIT_BY_RESULT, BadInput, CheckFailed, OperatorStop
 
 if TYPE_CHECKING:
+    from rfprobe.session import Session
     from rfprobe.sim.engine import SimulationInput
 
 DEFAULT_PROBE = "bone-10mm"
@@ -55,6 +56,10 @@ def simulate(
         bool, typer.Option("--record-pins", help="Record SPI words, ADC counts and decisions, for `replay --through`.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="CAUSE", help="Exit 0 if the run ended by this cause and no other, 8 if it did not."),
+    ] = None,
     faults_wanted: Annotated[bool, typer.Option("--list-faults", help="List what can go wrong, and end.")] = False,
 ) -> None:
     """Run a plan on the virtual probe, from power-up to cool-down.
@@ -69,12 +74,13 @@ def simulate(
     if plan is None:
         raise BadInput("rfprobe simulate: PLAN is missing; shipped plans: " + ", ".join(_shipped_plans()))
     given = _read_input(plan, probe, tissue, runtime, seed, fault or [])
+    _check_expected(expect)
     if serve:
         if record_pins:
             raise BadInput("--record-pins: needs a session to record into, which --serve has none of")
         _serve(given, as_json)
     given.record_pins = record_pins
-    _run(given, output, as_json)
+    _run(given, output, as_json, expect)
 
 
 def _shipped_plans() -> list[str]:
@@ -120,7 +126,14 @@ def _read_input(
     return SimulationInput(plan_file, probe_file, preset, runtime, seed, faults)
 
 
-def _run(given: "SimulationInput", directory: Path, as_json: bool) -> None:
+def _check_expected(cause: str | None) -> None:
+    from rfprobe_core.protocol import CAUSES
+
+    if cause is not None and cause not in CAUSES[1:]:
+        raise BadInput(f"--expect {cause}: no such cause; one of {', '.join(CAUSES[1:])}")
+
+
+def _run(given: "SimulationInput", directory: Path, as_json: bool, expect: str | None) -> None:
     from rfprobe.live import LiveProgress
     from rfprobe.sim.engine import simulate as run
 
@@ -139,6 +152,7 @@ def _run(given: "SimulationInput", directory: Path, as_json: bool) -> None:
         )
     with session:
         summary = session.summary
+        causes = _causes_told(session)
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
@@ -146,7 +160,19 @@ def _run(given: "SimulationInput", directory: Path, as_json: bool) -> None:
     result = summary["result"]
     if result is None:
         raise RuntimeError(f"the run ended without a verdict; its session is {summary['log']}")
-    raise typer.Exit(EXIT_BY_RESULT[result])
+    if expect is None:
+        raise typer.Exit(EXIT_BY_RESULT[result])
+    causes = causes or {str(summary["stop_reason"])}
+    if causes != {expect}:
+        raise CheckFailed(f"--expect {expect}: the run ended {result}, by {', '.join(sorted(causes))}")
+
+
+def _causes_told(session: "Session") -> set[str]:
+    """The causes of all faults that the device told."""
+    from rfprobe_core import protocol
+
+    told = session.rows("SELECT DISTINCT cause FROM events WHERE code = ?", (protocol.EVENT_FAULT,))
+    return {protocol.CAUSES[int(row[0])] for row in told}
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -229,6 +229,19 @@ def heat_watch(checked: Checked, examples: int) -> None:
 
 
 @exercise
+def integrity(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.integrity")
+
+    @drive(examples, st.lists(corners(-(1 << 29), LARGEST), min_size=1, max_size=80))
+    def run(words: list[int]) -> None:
+        made = module.Integrity()
+        made.take(words, words, 0, len(words))
+        words[0] ^= 1
+        for _ in range(9):
+            made.step()
+
+
+@exercise
 def governor(checked: Checked, examples: int) -> None:
     module = checked.module("rfprobe_core.governor")
 
@@ -419,6 +432,7 @@ def loops_of_the_kernels(checked: Checked, examples: int) -> None:
         module.isqrt(value)
         module.crc16(data, len(data), crc)
         module.crc16_byte(crc, byte)
+        module.crc16_words([value, -value, -1], 0, 3, crc)
         module.cobs_encode(data + b"\0", len(data) + 1, bytearray(len(data) + 4))
 
     @drive(examples, st.lists(st.tuples(stored, stored, stored, st.integers(0, 3)), min_size=2, max_size=2))

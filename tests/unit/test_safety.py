@@ -47,7 +47,8 @@ EXPECTED = {
     "heating_too_fast": (None, 1_000, 5, 500, "heating_too_fast"),
     "thermocouples_disagree": (None, 4_000, 5, 500, "thermocouples_disagree"),
     "heating_when_off": (None, 3_000, 5, 500, "heating_when_off"),
-    "not_cooling_when_off": (None, 900, 5, 500, "not_cooling_when_off"),
+    "memory": (None, 0, 1, 100, "memory_corrupted"),
+    "not_cooling_when_off": (None, 1_500, 5, 500, "not_cooling_when_off"),
 }
 # Judged in other states than ARMED, RAMP, HOLD and REST (that is RUN).
 PHASES = {

@@ -16,10 +16,10 @@ from rfprobe.run_meta import digest_of, firmware_digest, group_digests, told_met
 from rfprobe.session import Session, open_session
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
-from rfprobe.sim.faults import parse_fault
+from rfprobe.sim.faults import parse_fault, start_of_clock
 from rfprobe.sim.lockstep import LockStep
 from rfprobe.sim.plant import TICK_S, Plant
-from rfprobe.sim.runtimes import default_runtime, make_runtime
+from rfprobe.sim.runtimes import Runtime, default_runtime, make_runtime
 from rfprobe.sim.tissue import TissuePreset, load_tissue
 from rfprobe.wire import Frame
 from rfprobe_core import protocol
@@ -65,12 +65,17 @@ def simulation_digest() -> str:
 def build(given: SimulationInput) -> LockStep:
     """The virtual probe of this input, powered and at its first tick."""
     faults = [parse_fault(each, given.probe.roles) for each in given.faults]
-    plant = Plant(given.tissue, given.probe, given.seed, faults, given.start_us)
+    start_us = start_of_clock(faults, given.start_us)
+    plant = Plant(given.tissue, given.probe, given.seed, faults, start_us)
     uid = f"sim{given.seed & 0xFFFFFFFF:08x}"
-    runtime = make_runtime(given.runtime, given.nonce_seed, uid, given.start_us, given.first_tick)
+    runtime = make_runtime(given.runtime, given.nonce_seed, uid, start_us, given.first_tick)
     if given.record_pins:
-        runtime = PinRecorder(runtime, given.nonce_seed, uid, given.start_us, given.first_tick)
-    return LockStep(plant, runtime)
+        runtime = PinRecorder(runtime, given.nonce_seed, uid, start_us, given.first_tick)
+
+    def boot(now_us: int) -> Runtime:
+        return make_runtime(given.runtime, given.nonce_seed + 1, uid, now_us, 0)
+
+    return LockStep(plant, runtime, boot)
 
 
 def simulate(

@@ -5,7 +5,7 @@ Every kind is something that happens outside the firmware: to a wire, a chip, th
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rfprobe.sim.plant import Plant
 
 DEFAULT_START_S = 20.0
+CLOCK_WRAP_US = 1 << 30
 ROLES = ("control", "boundary", "guard")
 Apply = Callable[["Plant", int, float, bool], None]
 
@@ -134,9 +135,44 @@ def _bounce(plant: "Plant", _place: int, value: float, on: bool) -> None:
     plant.interlock_bounce_ticks = max(1, round(value / 10)) if on else 0
 
 
+def _plug(plant: "Plant", _place: int, _value: float, on: bool) -> None:
+    """The port is gone, both ways."""
+    plant.host.silent = on
+    plant.force_input(exchange.LINK_READY, not on)
+
+
+def _lease_late(plant: "Plant", _place: int, value: float, on: bool) -> None:
+    plant.host.late_ticks = round(value / 10) if on else 0
+
+
+def _gone(plant: "Plant", _place: int, _value: float, on: bool) -> None:
+    plant.gone = on
+
+
+def _reset(plant: "Plant", _place: int, _value: float, on: bool) -> None:
+    plant.reset_wanted = on
+
+
+def _upset(what: int) -> Apply:
+    def apply(plant: "Plant", _place: int, _value: float, on: bool) -> None:
+        plant.upset = what if on else 0
+
+    return apply
+
+
+def _sluggish(plant: "Plant", place: int, value: float, on: bool) -> None:
+    plant.slow_down(place, value if on else None)
+
+
+def _wrap(_plant: "Plant", _place: int, _value: float, _on: bool) -> None:
+    """The clock is set when the board is switched on: see `start_of_clock`."""
+
+
 _NONE = math.nan
 _HIGH = exchange.ENABLE_READS_HIGH
 _LOW = exchange.ENABLE_READS_LOW
+_FOOT = exchange.FOOTSWITCH_PRESSED
+_HEAP = exchange.HEAP_LOW
 
 FAULT_KINDS = (
     FaultKind("open", ROLES, _NONE, "", "the thermocouple's wire breaks", _knob("open", as_value=False)),
@@ -177,6 +213,28 @@ FAULT_KINDS = (
     FaultKind("late", (), 8000.0, "µs", "every tick is this late", _clock("late_us")),
     FaultKind("missed", (), 30.0, "ticks", "the CPU is away for this many ticks", _clock("missed_ticks")),
     FaultKind("deadman_deaf", (), _NONE, "", "the dead-man is deaf", _input(exchange.DEADMAN_DEAF, raise_it=True)),
+    FaultKind("sluggish", ROLES, 15.0, "s", "the junction has lost contact, and follows this slowly", _sluggish),
+    FaultKind("other_chip", ROLES, _NONE, "", "a chip of another kind answers", _chip(max31856_chip.OTHER_CHIP)),
+    FaultKind("config_bit", ROLES, _NONE, "", "a bit of the chip's setting flips", _chip(max31856_chip.CONFIG_BIT)),
+    FaultKind("roll_off", (), 20.0, "1/s", "the tissue boils dry: the impedance shoots up", _impedance_rise),
+    FaultKind("footswitch", (), _NONE, "", "the foot-switch is let go", _input(_FOOT, raise_it=False)),
+    FaultKind("lease_late", (), 1010.0, "ms", "the lease is renewed this long after the last time", _lease_late),
+    FaultKind("host_replay", (), _NONE, "", "old commands arrive again", _host("replay")),
+    FaultKind("host_reorder", (), _NONE, "", "commands arrive in another order", _host("reorder")),
+    FaultKind("host_corrupt", (), _NONE, "", "three commands in ten have a wrong bit", _host("corrupt")),
+    FaultKind("second_host", (), _NONE, "", "a second host wants the device too", _host("second_host")),
+    FaultKind("usb_unplugged", (), _NONE, "", "the cable is pulled, the board has another supply", _plug),
+    FaultKind("usb_suspended", (), _NONE, "", "the host sleeps: the port is there and dead", _plug),
+    FaultKind("port_closed", (), _NONE, "", "the program closes the port (DTR drops)", _plug),
+    FaultKind("power_lost", (), _NONE, "", "the board loses its supply", _gone),
+    FaultKind("boot_loader", (), _NONE, "", "the port is opened at 1200 baud: the boot loader runs", _gone),
+    FaultKind("reset", (), _NONE, "", "the chip resets: brown-out or watchdog", _reset),
+    FaultKind("clock_wrap", (), _NONE, "", "the microsecond counter wraps", _wrap),
+    FaultKind("heap_low", (), _NONE, "", "little memory is free when it is armed", _input(_HEAP, raise_it=True)),
+    FaultKind("upset_plan", (), _NONE, "", "a bit of the plan flips in memory", _upset(1)),
+    FaultKind("upset_profile", (), _NONE, "", "a bit of the profile flips in memory", _upset(2)),
+    FaultKind("upset_calibration", (), _NONE, "", "a bit of the calibration flips in memory", _upset(3)),
+    FaultKind("upset_limit", (), _NONE, "", "a bit of the limit table flips in memory", _upset(4)),
     FaultKind("link_stalled", (), _NONE, "", "nothing reads the port", _input(exchange.LINK_READY, raise_it=False)),
 )  # fmt: skip
 BY_NAME = {kind.name: kind for kind in FAULT_KINDS}
@@ -185,6 +243,14 @@ _FORM = re.compile(
     r"(?P<kind>[a-z_]+)(?::(?P<target>[a-z0-9_]+))?(?:=(?P<value>[-+0-9.eE]+))?"
     r"(?:@(?P<start>[0-9.]+)(?:\+(?P<duration>[0-9.]+))?)?"
 )
+
+
+def start_of_clock(faults: Sequence[Fault], start_us: int) -> int:
+    """Where the microsecond counter stands at power-up, so that it wraps when a `clock_wrap` is due."""
+    for fault in faults:
+        if fault.kind.name == "clock_wrap":
+            return (CLOCK_WRAP_US - round(fault.start_s * 1e6)) % CLOCK_WRAP_US
+    return start_us
 
 
 def list_faults() -> list[FaultKind]:

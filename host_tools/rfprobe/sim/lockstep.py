@@ -1,9 +1,10 @@
 """The virtual probe as one device: plant and board in lock step, one tick a call, bytes of the host in and out."""
 
 import struct
+from collections.abc import Callable
 
 from rfprobe.sim.onboard import exchange
-from rfprobe.sim.plant import TICK_US, Plant
+from rfprobe.sim.plant import CLOCK_WRAP, TICK_US, Plant
 from rfprobe.sim.runtimes import Runtime
 
 _HEAD = struct.Struct(exchange.RESPONSE)
@@ -14,14 +15,24 @@ class LockStep:
 
     tick_us = TICK_US
 
-    def __init__(self, plant: Plant, runtime: Runtime) -> None:
+    def __init__(self, plant: Plant, runtime: Runtime, boot: Callable[[int], Runtime] | None = None) -> None:
+        """`boot` makes the board anew after a reset, its microsecond counter at what it is given."""
         self.plant = plant
         self.runtime = runtime
+        self._boot = boot
         self._waiting = b""
 
     def exchange(self, rx: bytes) -> bytes:
         """One 10 ms tick: bytes from the host in, bytes to the host out."""
         plant = self.plant
+        if plant.reset_wanted and self._boot is not None:
+            plant.reset_wanted = False
+            self.runtime.close()
+            self.runtime = self._boot(plant.now_us % CLOCK_WRAP)
+        if plant.gone:
+            plant.stimulus(b"")  # the world goes on
+            plant.take(0, 0)
+            return b""
         if rx or self._waiting:
             self._waiting += rx
             rx = self._waiting[: exchange.RX_MAX]

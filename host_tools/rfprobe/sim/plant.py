@@ -16,6 +16,7 @@ from rfprobe.sim.onboard import exchange, max31856_chip
 from rfprobe.sim.rf_stage import AdcModel, RfStageModel
 from rfprobe.sim.sensors import ThermocoupleModel, max31855_reading
 from rfprobe.sim.tissue import SphereTissue, TissuePreset
+from rfprobe.wire import command_line
 
 TICK_US = 10_000
 TICK_S = 0.01
@@ -29,6 +30,18 @@ _REST = ((25 * 128), (25 * 64), 0, 0)
 TruthRow = tuple[float | None, ...]
 
 
+SECOND_HOST = (
+    b"HELLO\n",
+    b"STATUS\n",
+    command_line(70_001, "LEASE", 12_345),
+    command_line(70_002, "SET", "max_temperature_mC", 105_000),
+    command_line(70_003, "CONFIGURE"),
+    command_line(70_004, "ARM", 1, 12_345),
+    command_line(70_005, "START", 12_345),
+    command_line(70_006, "ACKNOWLEDGE"),
+)
+
+
 class HostLine:
     """What a fault does to the host's side of the link."""
 
@@ -37,17 +50,58 @@ class HostLine:
         self.garbage = False
         self.flood = False
         self.stop = False
+        self.replay = False
+        self.reorder = False
+        self.corrupt = False
+        self.second_host = False
+        self.late_ticks = 0  # from the next renewal of the lease on, nothing comes for so long
+        self._quiet_ticks = 0
+        self._renewal = b""
+        self._held = b""
+        self._said: list[bytes] = []
+        self._ticks = 0
         self._random = random.Random(seed)
 
     def spoil(self, rx: bytes) -> bytes:
         """The bytes that arrive in place of `rx`, at most RX_MAX."""
+        self._ticks += 1
         if self.silent:
             return b""
+        rx = self._delay(rx)
+        if self.replay or self.reorder or self.corrupt or self.second_host:
+            rx = self._tamper(rx)
         if self.garbage:
             rx = self._noise(len(rx))
         if self.flood:
             rx += self._noise(exchange.RX_MAX - len(rx))
         return rx
+
+    def _delay(self, rx: bytes) -> bytes:
+        """After a renewal of the lease nothing comes, until the next one `late_ticks` later."""
+        if self._quiet_ticks:
+            self._quiet_ticks -= 1
+            if b"LEASE" in rx:
+                self._renewal = rx
+            return b"" if self._quiet_ticks else self._renewal
+        if self.late_ticks and b"LEASE" in rx:
+            self._quiet_ticks, self.late_ticks = self.late_ticks, 0
+        return rx
+
+    def _tamper(self, rx: bytes) -> bytes:
+        """What a bad cable, a second program or a man in the middle does to whole lines."""
+        if rx.endswith(b"\n"):
+            self._said = [*self._said[-15:], rx]
+        if self.reorder and rx:
+            rx, self._held = (self._held + rx, b"") if self._held else (b"", rx)
+            rx = b"\n".join(reversed(rx.split(b"\n")))
+        if self.corrupt and rx and self._random.random() < 0.3:
+            at = self._random.randrange(len(rx))
+            rx = rx[:at] + bytes([rx[at] ^ 1 << self._random.randrange(8)]) + rx[at + 1 :]
+        if self.replay and self._said and self._ticks % 7 == 0:
+            rx += self._random.choice(self._said)
+        if self.second_host and self._ticks % 9 == 0:
+            rx += self._random.choice(SECOND_HOST)
+        return rx[: exchange.RX_MAX]
 
     def _noise(self, count: int) -> bytes:
         # no capitals or small letters of STOP: noise that says STOP stops, and that is another test
@@ -88,6 +142,9 @@ class Plant:
         self.interlock_bounce_ticks = 0
         self.late_us = 0
         self.missed_ticks = 0
+        self.upset = 0  # which bit of the firmware's memory has flipped, see onboard/upset.py
+        self.gone = False  # the board has no power, or runs something else
+        self.reset_wanted = False
         self.tick = 0
         self.now_us = start_us
         self.enable = 0
@@ -140,6 +197,8 @@ class Plant:
             self._inputs_now(),
             len(rx),
         )
+        if self.upset:
+            head = head[: exchange.UPSET_AT] + bytes((self.upset, 0))
         return head + self._chips + rx.ljust(exchange.RX_MAX, b"\0")
 
     def _inputs_now(self) -> int:
@@ -283,6 +342,11 @@ class Plant:
         wanted = self._places_mm[place] if radius_mm is None else radius_mm
         radius = min(max(wanted, self.tissue.electrode_radius_mm), 50.0)
         self.tissue.set_sensor_radius_mm(place, radius)
+
+    def slow_down(self, place: int, tau_s: float | None) -> None:
+        """Another time constant for a junction (None: that of the profile), from the next conversion on."""
+        model = self.thermocouples[place]
+        model.set_lag(self.probe.profile.thermocouple[place].lag_s if tau_s is None else tau_s)
 
     def swap_control_and_guard(self, on: bool) -> None:
         self._swapped = on and "control" in self.roles and "guard" in self.roles

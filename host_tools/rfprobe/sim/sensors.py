@@ -242,6 +242,11 @@ class ThermocoupleModel:
             shown_C += self.spike_C if self._spikes.random() < 0.5 else -self.spike_C
         return shown_C
 
+    def set_lag(self, tau_s: float) -> None:
+        """Another time constant, s, from now on: the junction has another contact with the tissue."""
+        self.tau_s = tau_s
+        self._dt_s = math.nan
+
     def _fit_lag(self, dt_s: float) -> None:
         """Coefficients of the lag over `dt_s`, for an input that runs evenly from its last value to the
         present one.

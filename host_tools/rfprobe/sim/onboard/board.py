@@ -8,6 +8,7 @@ from .exchange import (
     DEADMAN_DEAF,
     ENABLE_READS_HIGH,
     ENABLE_READS_LOW,
+    HEAP_LOW,
     LINK_READY,
     RESPONSE,
     RESPONSE_HEAD,
@@ -95,8 +96,8 @@ class VirtualBoard:
         self._connected = True
 
     def quiet_heap(self):
-        """The heap is no part of what is simulated: as good as full."""
-        return 1 << 28
+        """The heap is no part of what is simulated: as good as empty, but for a fault."""
+        return 8_000 if self._inputs & HEAP_LOW else 1 << 28
 
     def free_heap(self):
         """Collections may run again."""

@@ -4,7 +4,7 @@ import struct
 
 from .exchange import ANALOGUE, MAX31855, MODE_MASK
 from .max31855_chip import Max31855Chip
-from .max31856_chip import RESET, Max31856Chip
+from .max31856_chip import CONFIG_BIT, RESET, Max31856Chip
 
 CHIPS = 4
 _WRITE = 0x80  # in a frame's first byte (MAX31856 data sheet 19-7534, table 6)
@@ -47,6 +47,8 @@ class Converters:
             mode &= MODE_MASK
             if mode == RESET and chip.mode != RESET:
                 chip.reset()
+            elif mode == CONFIG_BIT and chip.mode != CONFIG_BIT:
+                chip.flip()
             chip.mode = mode
             chip.advance(now_us, code, junction, faults)
             soonest_us = min(soonest_us, chip.wait_us(now_us))

@@ -3,6 +3,9 @@
 from rfprobe_core.pacing import Pacer
 from rfprobe_drivers.rig import build_controller
 
+from .exchange import UPSET_AT
+from .upset import upset
+
 RX_PER_TICK = 64
 
 
@@ -13,10 +16,15 @@ class VirtualDevice:
         self.board = board
         self.controller = build_controller(board, first_tick)
         self.pacer = Pacer(start_us)
+        self._upset = 0
 
     def run(self, stimulus):
         """The slack before a tick, then the tick, as the main loop of a board does it."""
         self.board.load(stimulus)
+        if stimulus[UPSET_AT] != self._upset:
+            self._upset = stimulus[UPSET_AT]
+            if self._upset:
+                upset(self.controller, self._upset)
         self.controller.rest()
         self.live()
         return self.board.store()

@@ -27,6 +27,9 @@ class Max31855Chip:
         self._word[:] = b"\x00\x00\x00\x00"
         self._due_us = -1
 
+    def flip(self):
+        """There is no configuration."""
+
     def advance(self, now_us, code, junction, faults):
         """At `now_us` (wrapping at 2^30) the analogue side shows `code` (1/4 °C), `junction` (1/16 °C) and faults."""
         if self.mode == FROZEN or (self._due_us >= 0 and (now_us - self._due_us) & (1 << 29)):

@@ -22,6 +22,7 @@ _FIRST_US = {0: 143_000, 1: 169_000}
 _NEXT_US = {0: 82_000, 1: 98_000}
 _WRAP_MASK = (1 << 30) - 1
 _FAR_US = 1_000_000
+_OTHER_WORD = b"\x02\x50\x19\x00"  # a MAX31855 at 37 °C, its cold junction at 25 °C
 
 # How the bus to this chip behaves.
 BUS_GOOD = 0
@@ -30,6 +31,8 @@ BUS_ONES = 2
 BUS_STUCK_BIT = 3  # bit 4 of every byte reads as one
 FROZEN = 4  # answers, but converts no more
 RESET = 5  # power fails for a moment: the configuration is lost
+OTHER_CHIP = 6  # a chip of another kind answers: four bytes of its own, whatever is asked
+CONFIG_BIT = 7  # one bit of the configuration flips: the type of the thermocouple is another
 
 
 def seen_on_bus(mode, byte):
@@ -62,6 +65,10 @@ class Max31856Chip:
         self.registers[:] = _POWER_UP
         self._converting = False
 
+    def flip(self):
+        """One bit of CR1 becomes another."""
+        self.registers[_CR1] ^= 0x04
+
     def transfer(self, buffer):
         """Exchange `buffer` (address byte, then data) in place: one whole chip-select frame."""
         self.select()
@@ -81,6 +88,8 @@ class Max31856Chip:
             return seen_on_bus(self.mode, 0xFF)
         self._address = (address + 1) & 0x0F
         if not self._writing:
+            if self.mode == OTHER_CHIP:
+                return _OTHER_WORD[address & 3]
             return seen_on_bus(self.mode, self.registers[address])
         if address < _CJTH + 2:
             self._write(address, byte)
