@@ -4,7 +4,6 @@ A plain `a + b` near 2^30 would leave it for a moment, and that moment is an all
 """
 
 MASK = (1 << 30) - 1  # MicroPython's ticks_us wraps after it, and so does the tick count
-_HALF = 1 << 29
 
 
 def add_up(total, more):
@@ -15,9 +14,3 @@ def add_up(total, more):
 def wrap(counter, more):
     """A wrapping counter (0 … MASK), `more` (0 … MASK) later."""
     return (counter - MASK + more - 1) & MASK
-
-
-def difference(later, earlier):
-    """later − earlier on a wrapping counter: −2^29 … 2^29−1."""
-    ahead = (later - earlier) & MASK
-    return ahead if ahead < _HALF else ahead - _HALF - _HALF

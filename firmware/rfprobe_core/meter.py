@@ -26,9 +26,11 @@ class TickMeter:
             self._measured = False
         else:
             self._cost_sum_us = add_up(self._cost_sum_us, cost_us)
-            self.cost_us_max = max(self.cost_us_max, cost_us)
+            if cost_us > self.cost_us_max:
+                self.cost_us_max = cost_us
         self._count += 1
-        self.late_us_max = max(self.late_us_max, late_us)
+        if late_us > self.late_us_max:
+            self.late_us_max = late_us
         if elapsed > 1:
             self.ticks_missed = add_up(self.ticks_missed, elapsed - 1)
 

@@ -7,9 +7,11 @@ import pytest
 from rfprobe_core import (
     commands,
     controller,
+    counting,
     dose,
     governor,
     heatwatch,
+    pacing,
     pid,
     plan,
     power,
@@ -35,6 +37,7 @@ ORIGINALS = (
     reporter,
     dose,
     governor,
+    counting,
 )
 OTHERWISE = {
     "_EVERY_TICK_ROWS": len(safety.EVERY_TICK),
@@ -59,6 +62,7 @@ HOT = (
     dose,
     governor,
     heatwatch,
+    pacing,
     pid,
     reporter,
     sequence,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rfprobe_core.counting import MASK, add_up, difference, wrap
+from rfprobe_core.counting import MASK, add_up, wrap
 from rfprobe_core.pacing import Pacer
 from rfprobe_core.protocol import TICK_US
 
@@ -18,8 +18,11 @@ def at(start_us: int, later_us: int) -> int:
 
 
 @given(readings, st.integers(-(1 << 29), (1 << 29) - 1))
-def test_a_difference_is_right_across_the_wrap(earlier_us: int, ahead_us: int) -> None:
-    assert difference(at(earlier_us, ahead_us), earlier_us) == ahead_us
+def test_a_difference_is_right_across_the_wrap(start_us: int, ahead_us: int) -> None:
+    due_us = at(start_us, TICK_US)
+    assert Pacer(start_us).wait_us(at(due_us, -ahead_us)) == ahead_us
+    assert Pacer(start_us).elapsed(at(due_us, ahead_us)) == (0 if ahead_us < 0 else ahead_us // TICK_US + 1)
+    assert Pacer(start_us).since_us(start_us, at(start_us, abs(ahead_us))) == abs(ahead_us)
 
 
 @given(readings, readings)
