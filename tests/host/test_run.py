@@ -124,6 +124,8 @@ def test_stop_works_where_the_owner_was_killed_and_where_nothing_runs(bench: Vir
     process = heating(bench)
     process.kill()
     ended(process)
+    found = verify_path(the_session())
+    assert found.passed and found.frames > 10, found.problems
     code, stdout, stderr = finished("stop", "--port", bench.port)
     assert (code, stderr) == (0, "")
     assert stdout.startswith(f"stopped {bench.port}: it is in ")
