@@ -254,7 +254,7 @@ def stop(
     if owner is not None:
         _stop_through(owner)
     else:
-        _stop_directly(name)
+        stop_directly(name)
 
 
 STOPPED_WITHIN_S = 5.0
@@ -274,8 +274,8 @@ def _stop_through(record: object) -> None:
     print(f"stopped {record.port}, through {record.told()}")
 
 
-def _stop_directly(name: str) -> None:
-    """STOP until a frame shows that nothing is under way."""
+def stop_directly(name: str) -> None:
+    """STOP on the wire until a frame shows that nothing is under way. Raises PortLost where none does."""
     from rfprobe.client import STOP_EVERY_S, UNDER_WAY
     from rfprobe.ports import PortLost, open_port
     from rfprobe.wire import STOP_LINE, Frame, FrameDecoder
