@@ -19,8 +19,8 @@ import typer
 from typer.core import TyperGroup
 
 from rfprobe.commands_campaign import campaign
-from rfprobe.commands_export import export
 from rfprobe.commands_devices import console, devices, doctor
+from rfprobe.commands_export import export
 from rfprobe.commands_monitor import monitor
 from rfprobe.commands_plan import plan_app
 from rfprobe.commands_replay import replay

@@ -71,14 +71,14 @@ def console(port: PortOption = None) -> None:
     from rfprobe.bench_file import read_bench
     from rfprobe.commands_run import stop_directly
     from rfprobe.devices import look_at
+    from rfprobe.owner import take_port
     from rfprobe.port_names import resolve_port
 
     if find_spec("mpremote") is None:
         raise EnvironmentProblem("rfprobe console needs mpremote: pip install 'rfprobe[pico]'")
     name = resolve_port(port, read_bench())
+    take_port(name).close()
     device = look_at(name)
-    if device.runs in ("owned", "unreachable"):
-        raise EnvironmentProblem(f"{name}: {device.text}")
     if device.runs == "firmware":
         stop_directly(name)
     print(f"{name}: {device.text}", file=sys.stderr)
