@@ -167,7 +167,7 @@ class BoardRun:
         armed = self._client.arm_asked and not self._client.over and self._client.device_result == "none"
         if armed != self._armed:
             self._armed = armed
-            self._record(lambda writer: writer.armed(armed))
+            self._record(lambda writer: writer.armed(armed, wait=False))
 
     def _record(self, act: Callable[[SessionWriter], None]) -> None:
         """Write, or remember why it cannot be written: the run is stopped for that, not broken off."""

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from rfprobe.commands_campaign import campaign
+from rfprobe.commands_devices import console, devices, doctor
 from rfprobe.commands_export import export
 from rfprobe.commands_monitor import monitor
 from rfprobe.commands_plan import plan_app
@@ -160,6 +161,9 @@ def main(
 app.command(epilog="Example: rfprobe simulate plans/vertebra-70C.toml --tissue vertebra --seed 7")(simulate)
 app.command(epilog="Example: rfprobe run vertebra-70C --port /dev/ttyACM0 -m id=L3-07")(run)
 app.command(epilog="Example: rfprobe stop --all")(stop)
+app.command(epilog="Example: rfprobe devices --json")(devices)
+app.command(epilog="Example: rfprobe doctor --port @left")(doctor)
+app.command(epilog="Example: rfprobe console --port /dev/ttyACM0")(console)
 app.command(epilog="Example: rfprobe monitor --port /dev/ttyACM0 --lines > run.csv")(monitor)
 app.command(epilog="Example: rfprobe campaign plans/vertebra-70C.toml --runtime cpython")(campaign)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)

@@ -71,8 +71,17 @@ def run(
     if not yes and not sys.stdin.isatty():
         raise BadInput("rfprobe run: nobody is there to confirm the plan (stdin is no terminal): give --yes")
     name = resolve_port(port, bench)
+    _import_what_it_shows()
     result = _run_on(name, plan_file, probe_file, values, told, _Wishes(yes, acknowledge, output, report, as_json))
     raise typer.Exit(EXIT_BY_RESULT[result])
+
+
+def _import_what_it_shows() -> None:
+    """Before the port is opened: on a busy machine an import takes as long as the device's lease lasts."""
+    from importlib import import_module
+
+    for name in ("rich.console", "rich.live", "rich.progress_bar", "rich.table", "rich.text", "rfprobe.live"):
+        import_module(name)
 
 
 class _Wishes:
@@ -139,41 +148,56 @@ def _go(run: "BoardRun", client: "RunClient", plan: "PlanFile", values: dict[str
 
     if not run.until_configured():
         return
+
+    def asked() -> bool:
+        return _show(plan, client, values) and (wishes.yes or _confirmed())
+
+    if not run.wait_for(_beside(asked)):
+        client.request_stop()
+    with LiveProgress(plan.name) as progress:
+        run.to_the_end(progress)
+
+
+def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> bool:
+    """The device, and the plan as it understood it, on stderr; always True."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from rfprobe.commands_plan import understood_table
+
     hello = client.hello
     print(
         f"{hello.get('board')} {hello.get('uid')}: firmware {hello.get('fw')} on {hello.get('mp')}, "
         f"self-test passed, dead-man {hello.get('dead_man')}",
         file=sys.stderr,
     )
-    _show(plan, client, values)
-    if not wishes.yes and not run.wait_for(_asked("Arm and start? [y/N] ")):
-        client.request_stop()
-    with LiveProgress(plan.name) as progress:
-        run.to_the_end(progress)
-
-
-def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> None:
-    """The plan as the device understood it, on stderr."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from rfprobe.commands_plan import understood_table
-
     console = Console(stderr=True, highlight=False)
     console.print(understood_table(plan, client.understood))
     told = {name for name, value in values.items() if client.understood.get(name) == value}
     console.print(Text(f"{len(told)} of {len(values)} values confirmed by the device, digest {client.digest:07x}"))
+    return True
 
 
-def _asked(question: str) -> Callable[[], bool | None]:
-    """Ask on the terminal without waiting here: the answer comes by the function that is returned."""
+def _confirmed() -> bool:
+    print("Arm and start? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _beside(act: Callable[[], bool]) -> Callable[[], bool | None]:
+    """Do what takes its time in a thread, so that the lease is renewed meanwhile; what is returned gives its answer.
+
+    What goes wrong there counts as a no.
+    """
     answers: list[bool] = []
 
-    def ask() -> None:
-        print(question, end="", file=sys.stderr, flush=True)
-        answers.append(sys.stdin.readline().strip().lower() in ("y", "yes"))
+    def work() -> None:
+        answer = False
+        try:
+            answer = act()
+        finally:
+            answers.append(answer)
 
-    threading.Thread(target=ask, name="confirmation", daemon=True).start()
+    threading.Thread(target=work, name="confirmation", daemon=True).start()
     return lambda: answers[0] if answers else None
 
 
@@ -254,7 +278,7 @@ def stop(
     if owner is not None:
         _stop_through(owner)
     else:
-        _stop_directly(name)
+        stop_directly(name)
 
 
 STOPPED_WITHIN_S = 5.0
@@ -274,8 +298,8 @@ def _stop_through(record: object) -> None:
     print(f"stopped {record.port}, through {record.told()}")
 
 
-def _stop_directly(name: str) -> None:
-    """STOP until a frame shows that nothing is under way."""
+def stop_directly(name: str) -> None:
+    """STOP on the wire until a frame shows that nothing is under way. Raises PortLost where none does."""
     from rfprobe.client import STOP_EVERY_S, UNDER_WAY
     from rfprobe.ports import PortLost, open_port
     from rfprobe.wire import STOP_LINE, Frame, FrameDecoder

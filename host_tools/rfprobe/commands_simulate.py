@@ -49,6 +49,7 @@ def simulate(
         bool,
         typer.Option("--serve", help="Put the virtual probe behind a port, in real time, instead of running the plan."),
     ] = False,
+    link: Annotated[Path | None, typer.Option(metavar="FILE", help="With --serve: a lasting name for the pty.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the session goes.")] = Path(
         "sessions"
     ),
@@ -78,7 +79,9 @@ def simulate(
     if serve:
         if record_pins:
             raise BadInput("--record-pins: needs a session to record into, which --serve has none of")
-        _serve(given, as_json)
+        _serve(given, link, as_json)
+    if link is not None:
+        raise BadInput("--link: goes with --serve")
     given.record_pins = record_pins
     _run(given, output, as_json, expect)
 
@@ -217,7 +220,7 @@ def stop_signals() -> Generator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _serve(given: "SimulationInput", as_json: bool) -> None:
+def _serve(given: "SimulationInput", link: Path | None, as_json: bool) -> None:
     """Serve until stopped. The plan is the host's to send; tissue, probe, seed and faults count here."""
     from rfprobe.serve import ByteServer
     from rfprobe.serve import serve as serve_device
@@ -225,7 +228,7 @@ def _serve(given: "SimulationInput", as_json: bool) -> None:
 
     device = build(given)
     try:
-        with stop_signals() as stop_requested, ByteServer() as server:
+        with stop_signals() as stop_requested, ByteServer(symlink=link) as server:
             links = server.links()
             print(json.dumps({"schema": 1, "links": links}) if as_json else "\n".join(links), flush=True)
             print("the virtual probe is behind these ports, in real time; Ctrl-C ends it", file=sys.stderr)

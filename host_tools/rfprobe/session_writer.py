@@ -193,11 +193,15 @@ class SessionWriter:
             self._raise_failure()
             self._meta[key] = value
 
-    def armed(self, armed: bool) -> None:
-        """While armed every commit reaches the disk itself (synchronous=FULL). In force when this returns."""
+    def armed(self, armed: bool, wait: bool = True) -> None:
+        """While armed every commit reaches the disk itself (synchronous=FULL).
+
+        In force when this returns; without `wait` (for a loop that must not wait for a disk) with the next commit.
+        """
         with self._lock:
             self._armed = armed
-        self.flush()
+        if wait:
+            self.flush()
 
     def flush(self) -> None:
         """Wait until everything handed in so far is committed."""

@@ -10,6 +10,7 @@ from rich.table import Table
 
 def main() -> None:
     wanted = sys.argv[1:]
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benches borrow what the tests are made of
     console = Console()
     for path in sorted(Path(__file__).parent.glob("bench_*.py")):
         if wanted and path.stem.removeprefix("bench_") not in wanted:

@@ -28,8 +28,8 @@ from tests.host.virtual_bench import (
     QUICK_PLAN,
     VirtualBench,
     finished,
+    heating_on,
     rfprobe,
-    until,
     virtual_bench,
 )
 
@@ -259,7 +259,7 @@ def test_lines_of_a_port_that_nobody_owns_are_recorded_too(bench: VirtualBench) 
 
 def test_lines_of_a_run_come_through_its_owner(bench: VirtualBench) -> None:
     run = rfprobe("run", "long.toml", "--port", bench.port, "--yes", "--no-report", "--json")
-    until(lambda: bench.device.plant.rf_on_s > 0.3)
+    heating_on(bench, run)
     watchers = [rfprobe("monitor", "--port", bench.port, "--lines") for _ in range(2)]
     for watcher in watchers:
         rows = first_rows(watcher, 10)

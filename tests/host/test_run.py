@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from rfprobe.serve import ByteServer
 from rfprobe.session import Session, list_sessions
 from rfprobe.session_verify import verify_path
+from rfprobe_core import plan, protocol
 from tests.host.scripted_device import ScriptedDevice
 from tests.host.virtual_bench import (
     LONG_PLAN,
@@ -20,8 +22,8 @@ from tests.host.virtual_bench import (
     VirtualBench,
     behind,
     finished,
+    heating_on,
     rfprobe,
-    until,
     virtual_bench,
 )
 
@@ -49,7 +51,7 @@ def bench(tmp_path: Path) -> Iterator[VirtualBench]:
 def heating(bench: VirtualBench, *more: str) -> "subprocess.Popen[str]":
     """A long run that has come to heat."""
     process = rfprobe("run", "long.toml", "--port", bench.port, "--yes", "--no-report", "--json", *more)
-    until(lambda: bench.enabled and bench.device.plant.rf_on_s > 0.3)  # well after START was answered
+    heating_on(bench, process)
     return process
 
 
@@ -69,7 +71,7 @@ def test_a_run_is_recorded_and_reported_with_its_sample(bench: VirtualBench) -> 
     code, stdout, stderr = finished("run", "quick.toml", *arguments)
     assert code == 0, stderr
     assert json.loads(stdout)["result"] == "completed"
-    assert "40 °C" in stderr and "51 of 51 values confirmed" in stderr
+    assert "40 °C" in stderr and f"{len(plan.NAMES)} of {len(plan.NAMES)} values confirmed" in stderr
     path = the_session()
     assert path.with_suffix(".html").is_file()
     assert path.stem.endswith("_l3-07")
@@ -124,6 +126,8 @@ def test_stop_works_where_the_owner_was_killed_and_where_nothing_runs(bench: Vir
     process = heating(bench)
     process.kill()
     ended(process)
+    found = verify_path(the_session())
+    assert found.passed and found.frames > 10, found.problems
     code, stdout, stderr = finished("stop", "--port", bench.port)
     assert (code, stderr) == (0, "")
     assert stdout.startswith(f"stopped {bench.port}: it is in ")
@@ -133,7 +137,7 @@ def test_stop_works_where_the_owner_was_killed_and_where_nothing_runs(bench: Vir
 
 def test_a_cable_pulled_for_half_a_second_does_not_end_the_run(bench: VirtualBench) -> None:
     process = rfprobe("run", "quick.toml", "--port", bench.port, "--yes", "--no-report", "--json")
-    until(lambda: bench.device.plant.rf_on_s > 0.3)
+    heating_on(bench, process)
     bench.pull(0.4)
     code, stdout, stderr = ended(process)
     assert (code, json.loads(stdout)["result"]) == (0, "completed"), stderr
@@ -217,20 +221,15 @@ def test_an_alias_of_the_bench_names_a_port(bench: VirtualBench) -> None:
     assert finished("run", "quick.toml", "--port", "@left", "--yes", "--no-report")[0] == 0
 
 
-class OtherProtocol(ScriptedDevice):
-    """A device of another version."""
+class OneTickDevice(ScriptedDevice):
+    """A scripted device that can be served."""
 
     tick_us = 10_000
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.proto = "00000000"
-
 
 def test_another_protocol_may_be_watched_not_armed(tmp_path: Path) -> None:
-    from rfprobe.serve import ByteServer
-
-    device = OtherProtocol()
+    device = OneTickDevice()
+    device.proto = "00000000"
     with ByteServer(symlink=tmp_path / "port") as server, behind(device, server):
         code, stdout, stderr = finished("run", "quick.toml", "--port", str(tmp_path / "port"), "--yes")
     assert (code, stdout) == (6, "")
@@ -240,8 +239,12 @@ def test_another_protocol_may_be_watched_not_armed(tmp_path: Path) -> None:
 
 
 def test_a_fault_is_shown_until_it_is_acknowledged(tmp_path: Path) -> None:
-    with virtual_bench(tmp_path, "interlock@1+2") as bench:
-        assert finished("run", "quick.toml", "--port", bench.port, "--yes", "--no-report")[0] == 3
-        until(lambda: bench.device.plant.t_s > 4)
-        code, _, stderr = finished("run", "quick.toml", "--port", bench.port, "--yes", "--no-report")
-        assert code in (0, 3), stderr
+    device = OneTickDevice(protocol.FAULT)
+    arguments = ("run", "quick.toml", "--port", str(tmp_path / "port"), "--yes", "--no-report")
+    with ByteServer(symlink=tmp_path / "port") as server, behind(device, server):
+        code, stdout, stderr = finished(*arguments)
+        assert (code, stdout) == (3, "")
+        assert "(FAULT)" in stderr and "--acknowledge" in stderr and len(stderr.splitlines()) == 1
+        assert not Path("sessions").exists() and not device.acted["ACKNOWLEDGE"]
+        assert finished(*arguments, "--acknowledge")[0] == 0
+        assert device.acted["ACKNOWLEDGE"] == 1

@@ -56,11 +56,16 @@ def behind(device: LockStepDevice, server: ByteServer) -> Generator[None]:
         thread.join()
 
 
+def virtual_probe(*faults: str, seed: int = 1) -> LockStep:
+    """The virtual probe with the shipped probe in a vertebra, on the cpython runtime."""
+    plan, probe = read_plan(find("plans", "vertebra-70C")), read_probe(find("probes", "bone-10mm"))
+    return build(SimulationInput(plan, probe, load_tissue("vertebra"), "cpython", seed, faults))
+
+
 @contextmanager
 def virtual_bench(folder: Path, *faults: str, seed: int = 1) -> Generator[VirtualBench]:
-    """The virtual probe with the shipped probe and vertebra, behind a pty with a lasting name, or a socket."""
-    plan, probe = read_plan(find("plans", "vertebra-70C")), read_probe(find("probes", "bone-10mm"))
-    device = build(SimulationInput(plan, probe, load_tissue("vertebra"), "cpython", seed, faults))
+    """The virtual probe behind a pty with a lasting name, or a socket where there is no pty."""
+    device = virtual_probe(*faults, seed=seed)
     link = None if sys.platform == "win32" else folder / "port"
     with ByteServer(symlink=link) as server, behind(device, server):
         yield VirtualBench(device, server, str(link) if link else server.links()[0])
@@ -81,6 +86,16 @@ def finished(*arguments: str, **how: object) -> tuple[int, str, str]:
     process = rfprobe(*arguments, **how)
     stdout, stderr = process.communicate(timeout=120)
     return process.returncode, stdout, stderr
+
+
+def heating_on(bench: VirtualBench, process: "subprocess.Popen[str]") -> None:
+    """Wait until the run has come to heat, well after START was answered; AssertionError with its words if it ends."""
+
+    def heats() -> bool:
+        assert process.poll() is None, process.communicate()
+        return bench.enabled and bench.device.plant.rf_on_s > 0.3
+
+    until(heats, 60.0)
 
 
 def until(holds: Callable[[], bool], within_s: float = 30.0) -> None:
