@@ -430,8 +430,8 @@ class Controller:
     def _report(self):
         """Make what is due, and send one frame if the link is ready.
 
-        While energised a tick does one dear thing: it polls, makes a frame, or seals and sends one. What is due
-        in a tick that polls waits for the next.
+        While energised a tick does one dear thing: it polls, judges the tip, makes a frame, or seals and sends one.
+        What is due in a tick that does another waits for the next.
         """
         sequence = self.sequence
         reporter = self.reporter
@@ -445,7 +445,7 @@ class Controller:
         if not sequence.energised() or self._telemetry_ticks < _SPARING_TICKS:
             self._make_due(tick)
             reporter.pump(self.board)
-        elif self._polled < 0 and not self._make_due(tick):
+        elif self._polled < 0 and self._watched_tick != tick and not self._make_due(tick):
             reporter.pump(self.board)
 
     def _make_due(self, tick):
@@ -456,7 +456,7 @@ class Controller:
         elif tick % _HEALTH_TICKS == 4:
             reporter.health(self)
             self.meter.begin_period()
-        elif self._telemetry_due:
+        elif self._telemetry_due and not reporter.behind():
             self._telemetry_due = False
             reporter.telemetry(self)
         else:

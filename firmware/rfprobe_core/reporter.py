@@ -16,6 +16,7 @@ SLOTS = 16
 _SLOTS = const(16)
 SLOT_SIZE = 64  # one USB packet: a small frame with its CRC and framing fits
 RESERVED = 6
+_BEHIND = const(4)
 _RESERVED = const(6)  # the last slots are for acks and events: telemetry gives way to them
 
 _HEADER = HEADER
@@ -52,6 +53,7 @@ class Reporter:
         self._lengths = bytearray(SLOTS)
         self._first = 0
         self._waiting = 0
+        self._moving = True
         self._sequence = 0
         self._hello = bytearray(HEADER_SIZE + protocol.MAX_BODY + CRC_SIZE)
         self._hello_length = 0
@@ -191,6 +193,13 @@ class Reporter:
         struct.pack_into(_ACK, payload, _HEADER_SIZE, command_id, verb, code, key, value, value2)
         self._queue(16, 0)
 
+    def behind(self):
+        """Whether acks and events have filled the way of a link that moves: telemetry of each tick lets them pass.
+
+        On a link that does not move, frames are made all the same, dropped, and counted.
+        """
+        return self._waiting >= _BEHIND and self._moving
+
     def idle(self):
         """Whether no frame waits for the link."""
         return self._waiting == 0 and self._hello_length == 0
@@ -207,7 +216,8 @@ class Reporter:
         """Hand one frame to the link if it can take it whole without waiting."""
         if self._waiting == 0 and self._hello_length == 0:
             return
-        if not link.link_ready():
+        self._moving = link.link_ready()
+        if not self._moving:
             return
         if self._hello_length:
             length = self._seal(self._hello, self._hello_length)
