@@ -2,8 +2,14 @@
 
 import asyncio
 import csv
+import fcntl
+import json
+import os
 import signal
+import struct
 import subprocess
+import sys
+import termios
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,6 +36,7 @@ from tests.host.virtual_bench import (
     finished,
     heating_on,
     rfprobe,
+    until,
     virtual_bench,
 )
 
@@ -272,6 +279,46 @@ def test_lines_of_a_run_come_through_its_owner(bench: VirtualBench) -> None:
     for watcher in watchers:
         watcher.communicate(timeout=20)
         assert watcher.returncode == 0, "a run that ends ends the watching"
+
+
+def test_in_a_terminal_of_80_by_24_capital_s_stops_the_run_of_another_process(bench: VirtualBench) -> None:
+    run = rfprobe("run", "long.toml", "--port", bench.port, "--yes", "--no-report", "--json")
+    heating_on(bench, run)
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    monitor = subprocess.Popen(
+        [sys.executable, "-m", "rfprobe.cli", "monitor", "--port", bench.port],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm-256color"},
+    )
+    try:
+        said = b""
+        while b"HEATING TO THE TARGET" not in said and b"HOLDING THE TARGET" not in said:
+            said += os.read(master, 65_536)
+        os.write(master, b"S")
+        reader = threading.Thread(target=_read_on, args=(master,), daemon=True)
+        reader.start()  # nobody who does not read may keep the monitor from working
+        until(lambda: not bench.enabled)
+        os.write(master, b"q")
+        assert monitor.wait(timeout=30) == 0
+    finally:
+        monitor.kill()
+        monitor.wait()
+    assert run.wait(timeout=30) == 5
+    assert json.loads(run.communicate()[0])["stop_reason"] == "operator_stop"
+    os.close(slave)
+    reader.join()
+    os.close(master)
+
+
+def _read_on(master: int) -> None:
+    try:
+        while os.read(master, 65_536):
+            continue
+    except OSError:
+        return  # the terminal is gone
 
 
 def test_lines_of_a_session(tmp_path: Path) -> None:
