@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from rfprobe.commands_campaign import campaign
 from rfprobe.commands_devices import console, devices, doctor
+from rfprobe.commands_bundle import bundle
 from rfprobe.commands_export import export
 from rfprobe.commands_monitor import monitor
 from rfprobe.commands_plan import plan_app
@@ -169,6 +170,7 @@ app.command(epilog="Example: rfprobe campaign plans/vertebra-70C.toml --runtime 
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export last --format parquet -o export")(export)
 app.command(epilog="Example: rfprobe replay last --speed 10")(replay)
+app.command(epilog="Example: rfprobe bundle last -o bug.zip && rfprobe bundle rerun bug.zip")(bundle)
 app.add_typer(plan_app, name="plan")
 app.add_typer(sessions_app, name="sessions")
 

@@ -39,6 +39,7 @@ VERBS = [
     ["replay"],
     ["report"],
     ["export"],
+    ["bundle"],
     ["plan"],
     ["plan", "check"],
     ["plan", "new"],
