@@ -40,6 +40,7 @@ VERBS = [
     ["report"],
     ["export"],
     ["bundle"],
+    ["flash"],
     ["plan"],
     ["plan", "check"],
     ["plan", "new"],
