@@ -41,6 +41,7 @@ VERBS = [
     ["export"],
     ["bundle"],
     ["flash"],
+    ["deploy"],
     ["plan"],
     ["plan", "check"],
     ["plan", "new"],
