@@ -20,8 +20,11 @@ from typer.core import TyperGroup
 
 from rfprobe.commands_campaign import campaign
 from rfprobe.commands_devices import console, devices, doctor
+from rfprobe.commands_bundle import bundle
+from rfprobe.commands_deploy import deploy
 from rfprobe.commands_export import export
 from rfprobe.commands_monitor import monitor
+from rfprobe.commands_flash import flash
 from rfprobe.commands_plan import plan_app
 from rfprobe.commands_replay import replay
 from rfprobe.commands_report import report
@@ -169,6 +172,9 @@ app.command(epilog="Example: rfprobe campaign plans/vertebra-70C.toml --runtime 
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export last --format parquet -o export")(export)
 app.command(epilog="Example: rfprobe replay last --speed 10")(replay)
+app.command(epilog="Example: rfprobe bundle last -o bug.zip && rfprobe bundle rerun bug.zip")(bundle)
+app.command(epilog="Example: rfprobe flash rfprobe.uf2 --board rpi_pico")(flash)
+app.command(epilog="Example: rfprobe deploy --board rpi_pico")(deploy)
 app.add_typer(plan_app, name="plan")
 app.add_typer(sessions_app, name="sessions")
 

@@ -8,7 +8,6 @@ one table; `manifest.json` and `schema.json` at the top. MCAP: one file a sessio
 written beside its place and moved there whole: an export that fails leaves the files of the one before.
 """
 
-import csv
 import io
 import json
 import re
@@ -191,10 +190,19 @@ def export_csv(session: Session, directory: Path) -> list[Written]:
     folder = directory / session.id
     written: list[Written] = []
     for name, frame in tables.items():
-        text = frame.to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ", quoting=csv.QUOTE_MINIMAL)
+        plain = frame.assign(utc=utc_texts(frame["utc"])) if "utc" in frame else frame
+        text = plain.to_csv(index=False)
         written.append(_write(folder / f"{name}.csv", name, len(frame), text.encode()))
     _tell_contents(folder, session, written, tables)
     return written
+
+
+def utc_texts(column: "pd.Series[Any]") -> list[str]:
+    """Times as ISO 8601 to the nanosecond, all at once: one at a time takes seconds for an hour's."""
+    import numpy as np
+
+    stamps = column.astype("datetime64[ns, UTC]").astype("int64").to_numpy().astype("datetime64[ns]")
+    return [f"{text}Z" for text in np.datetime_as_string(stamps, unit="ns").tolist()]
 
 
 def export_parquet(session: Session, directory: Path) -> list[Written]:

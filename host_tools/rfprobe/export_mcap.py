@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mcap.writer import CompressionType, Writer
 
-from rfprobe.export import describe_column
+from rfprobe.export import describe_column, utc_texts
 from rfprobe.session import Session
 from rfprobe_core.version import VERSION
 
@@ -55,22 +55,22 @@ def _start_ns(session: Session) -> int:
 
 def _messages(frame: "pd.DataFrame", start_ns: int) -> Iterator[tuple[int, bytes]]:
     """(time, JSON) of each row. A table without the host's time is told by the device's."""
-    import pandas as pd
-
     if "utc" in frame:
         times = [int(value) for value in frame["utc"].astype("datetime64[ns, UTC]").astype("int64")]
     elif "t_s" in frame:
         times = [start_ns + round(float(value) * _NS_PER_S) for value in frame["t_s"]]
     else:
         times = [start_ns] * len(frame)
-    told = pd.DataFrame({str(name): _plain(frame[name]) for name in frame}, dtype=object)
-    names = list(told.columns)
-    for time_ns, values in zip(times, zip(*(told[name] for name in names), strict=True), strict=True):
-        yield time_ns, json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False).encode()
+    names = [str(name) for name in frame]
+    columns = [_plain(frame[name]) for name in frame]
+    for time_ns, values in zip(times, zip(*columns, strict=True), strict=True):
+        yield time_ns, json.dumps(dict(zip(names, values, strict=True))).encode()
 
 
 def _plain(column: "pd.Series[Any]") -> "list[Any]":
     """Python's own values; None for what is not known."""
     if column.dtype.kind == "M":
-        return list(column.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        return utc_texts(column)
+    if not column.isna().any():
+        return list(column.tolist())
     return [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]

@@ -106,6 +106,11 @@ def _firmware_files(override: Path | None) -> dict[str, Path]:
     return {"firmware/boot.py": own["firmware/boot.py"], **_python_files(override, "firmware")}
 
 
+def firmware_files(folder: Path | None = None) -> dict[str, Path]:
+    """Path on the board → source, of the firmware that is shipped, or of another folder."""
+    return {name.removeprefix("firmware/"): path for name, path in _firmware_files(folder).items()}
+
+
 def _own_firmware_files() -> dict[str, Path]:
     folder = shipped("firmware")
     files = _python_files(folder, "firmware")

@@ -169,6 +169,7 @@ class _Run:
         self._view = ProgressView(given.probe.roles, given.values)
         self._commands_told = 0
         self._edges_told = 0
+        self._stop_tick: int | None = None
         self._epoch_ns = time.time_ns()  # virtual time is told as if the run had begun now
         self._began = time.perf_counter()
 
@@ -205,7 +206,10 @@ class _Run:
         self._tell_truth()
         self._tell_commands()
         client = self._client
-        if self._plant.host.stop or (self._stop_requested is not None and self._stop_requested()):
+        asked = self._stop_requested is not None and self._stop_requested()
+        if asked and self._stop_tick is None:
+            self._stop_tick = self._plant.tick
+        if self._plant.host.stop or asked:
             client.request_stop()
         if self._progress is not None:
             self._progress(self._view.progress(now_s))
@@ -245,6 +249,7 @@ class _Run:
             "result": client.result,
             "cause": client.cause,
             "refusal": client.refusal,
+            "stop_tick": self._stop_tick,
             "simulated_s": plant.t_s,
             "wall_s": time.perf_counter() - self._began,
             "link": {
