@@ -18,13 +18,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rfprobe.commands_campaign import campaign
-from rfprobe.commands_devices import console, devices, doctor
 from rfprobe.commands_bundle import bundle
+from rfprobe.commands_campaign import campaign
 from rfprobe.commands_deploy import deploy
+from rfprobe.commands_devices import console, devices, doctor
 from rfprobe.commands_export import export
-from rfprobe.commands_monitor import monitor
 from rfprobe.commands_flash import flash
+from rfprobe.commands_monitor import monitor
 from rfprobe.commands_plan import plan_app
 from rfprobe.commands_replay import replay
 from rfprobe.commands_report import report
