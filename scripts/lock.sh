@@ -25,6 +25,7 @@ resolve requirements/build.txt "$@" --group build --constraint requirements/dev.
 resolve requirements/runtime.txt "$@" pyproject.toml --group build --constraint requirements/dev.txt
 resolve requirements/typings-rp2.txt "$@" --group typings-rp2
 resolve requirements/typings-esp32.txt "$@" --group typings-esp32
+resolve requirements/peer.txt "$@" --no-deps --group peer
 resolve requirements/lock.txt "$@" --group lock
 
 if grep -nE '://|^-|(^|[[:space:]])@[[:space:]]' requirements/*.txt; then

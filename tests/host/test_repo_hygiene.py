@@ -162,6 +162,7 @@ def test_there_are_locked_files() -> None:
         "build",
         "dev",
         "lock",
+        "peer",
         "runtime",
         "typings-esp32",
         "typings-rp2",
@@ -192,6 +193,7 @@ def test_the_locked_files_fit_the_project_and_each_other() -> None:
         "lock": groups["lock"],
         "typings-rp2": groups["typings-rp2"],
         "typings-esp32": groups["typings-esp32"],
+        "peer": groups["peer"],
     }
     locked = {name: requirements_in(ROOT / "requirements" / f"{name}.txt") for name in wanted}
     for name, lines in wanted.items():

@@ -50,11 +50,16 @@ class TickRecord:
 
 
 def measuring_image(folder: Path) -> Path:
-    """Stage the firmware with the measuring main.py in `folder` and build it."""
+    """The product's image with the measuring main.py, which keeps each tick's cost and lateness."""
+    return image_around_the_product(MEASURING, folder)
+
+
+def image_around_the_product(around: Path, folder: Path) -> Path:
+    """Stage the firmware in `folder`, with the main.py in `around` before its own, and build it."""
     stage = folder / "firmware"
     shutil.copytree(shipped("firmware"), stage, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.move(stage / "main.py", stage / "product_main.py")
-    shutil.copy(MEASURING / "main.py", stage / "main.py")
+    shutil.copy(around / "main.py", stage / "main.py")
     return build_image(collect_inputs("rpi_pico", stage), default_cache()).path
 
 
