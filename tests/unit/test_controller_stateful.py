@@ -191,6 +191,26 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
         self._ticks(2)
 
     @rule()
+    def start_too_early_and_the_same_line_when_armed(self) -> None:
+        """What was refused stays refused: a line that comes again does not act because the state has moved."""
+        self.lease()
+        if self.bench.state == p.ARMED:
+            return
+        line = command_line(self.next_id, "START", self.controller.commands.nonce)
+        self.next_id += 1
+        assert not self._accepted(line)
+        self.all_well()
+        self.acknowledge()
+        self._ticks(1)
+        self.configure()
+        self._ticks(CONFIGURED_TICKS)
+        self.lease()
+        self.arm()
+        state = self.bench.state
+        assert not self._accepted(line)
+        assert self.bench.state == state, "a retry has acted"
+
+    @rule()
     def acknowledge(self) -> None:
         if self._command("ACKNOWLEDGE"):
             self.latched = None
@@ -423,7 +443,19 @@ def _enable_left_on(bench: Bench) -> None:
     bench.board.enable_low = lambda: None  # type: ignore[method-assign]
 
 
+def _refusals_forgotten(bench: Bench) -> None:
+    commands = bench.controller.commands
+    remember = commands._remember
+
+    def only_what_was_done(command_id: int, verb: int, code: int) -> None:
+        if code == p.ACK_OK:
+            remember(command_id, verb, code)
+
+    commands._remember = only_what_was_done
+
+
 HOLES = {
+    "refusals forgotten": _refusals_forgotten,
     "lease never ages": _lease_never_ages,
     "interlock not judged": _row_never_judged("interlock_open"),
     "status of the guard not judged": _row_never_judged("tc1_status"),
