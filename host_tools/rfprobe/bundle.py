@@ -26,9 +26,10 @@ from typing import Any, cast
 from rfprobe.errors import BadInput, EnvironmentProblem, reason_of
 from rfprobe.plan_file import read_plan
 from rfprobe.probe_file import read_probe
+from rfprobe.run_meta import firmware_digest
 from rfprobe.session import Session
 from rfprobe.session_diff import LEFT_OUT, Differences, diff_sessions
-from rfprobe.sim.engine import PROGRESS_EVERY_TICKS, SimulationInput, firmware_digest, simulate, simulation_digest
+from rfprobe.sim.engine import PROGRESS_EVERY_TICKS, SimulationInput, simulate, simulation_digest
 from rfprobe.sim.tissue import TissuePreset
 from rfprobe.whole_files import written_whole
 from rfprobe_core.version import VERSION
@@ -72,7 +73,7 @@ def _files(session: Session, bench: Path) -> dict[str, bytes]:
         SESSION: _whole_copy(session),
         "plan.toml": str(meta.get("plan") or "").encode(),
         "profile.toml": str(meta.get("profile") or "").encode(),
-        "device.json": json.dumps({"hello": meta.get("hello"), "simulated": meta.get("device")}, indent=1).encode(),
+        "device.json": json.dumps({"hello": meta.get("hello")}, indent=1).encode(),
         "packages.txt": "".join(f"{name}\n" for name in _packages()).encode(),
     }
     if bench.is_file():
@@ -171,7 +172,7 @@ def _entry(table: Any, key: str) -> object:
 
 def _input_of(session: Session, folder: Path, runtime: str | None) -> SimulationInput:
     meta: dict[str, Any] = dict(session.meta)
-    if meta.get("kind") != "simulation" or "device" not in meta:
+    if meta.get("kind") != "simulation" or "seed" not in meta or "faults" not in meta:
         raise BadInput(f"{session.id}: only a simulated session can be simulated again")
     texts: dict[str, Path] = {}
     for key in ("plan", "profile"):

@@ -17,7 +17,7 @@ notes, and in a simulation the tissue's truth. `meta` holds the rest as JSON:
 | `pins` | how the board was powered up, where its pins were recorded |
 | `sample`, `port` | of a run on a board: what was ablated, and behind which port |
 | `truth_final` | `peak_C` and `cem43_min` by role, finer than the rows of truth |
-| `device`, `start_us`, `first_tick`, `stop_tick` | the simulated board; when the operator's stop was heard |
+| `start_us`, `first_tick`, `stop_tick` | the simulated board's counters at boot; when the operator's stop was heard |
 | `simulated_s`, `wall_s` | how long it took, in the simulation and on the wall |
 """
 

@@ -22,9 +22,9 @@ from rfprobe.resources import shipped
 from rfprobe.session import Session
 from rfprobe.session_writer import SessionWriter
 from rfprobe.sim.engine import simulate
+from tests.conftest import ROOT
 from tests.host.synthetic_run import SyntheticRun
 from tests.host.test_cli import QUICK
-from tests.host.test_replay import tree_with_another_gain
 
 pytestmark = pytest.mark.slow  # seconds each: left to `make test`
 
@@ -41,6 +41,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with simulated(folder, faults=("spikes:control@2",)) as session:
         write_bundle(session, folder / "b.zip")
     return folder / "b.zip"
+
+
+def tree_with_another_gain(folder: Path) -> Path:
+    """A copy of the firmware in which the proportional term is a thousandth larger."""
+    tree = Path(shutil.copytree(ROOT / "firmware", folder / "firmware"))
+    source = tree / "rfprobe_core" / "pid.py"
+    text = source.read_text(encoding="utf-8")
+    assert text.count("self.kp_mW_per_C * error // 1000") == 1
+    source.write_text(text.replace("self.kp_mW_per_C * error // 1000", "self.kp_mW_per_C * error // 999"))
+    return tree
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
