@@ -17,6 +17,7 @@ from rfprobe.errors import EnvironmentProblem, ExpectedError
 from rfprobe.owner import Owner
 from rfprobe.ports import Port, PortLost, open_port
 from rfprobe.progress import Progress, ProgressView
+from rfprobe.run_meta import ended_meta
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
 from rfprobe.wire import Frame
@@ -82,18 +83,7 @@ class BoardRun:
         """Write down how it ended, and let the port go."""
         client = self._client
         self._look_around(self._now_s())
-        facts: dict[str, Json] = {
-            "result": client.result,
-            "cause": client.cause,
-            "refusal": client.refusal,
-            "wall_s": self._now_s(),
-            "link": {
-                "received": client.decoder.frames,
-                "lost": client.decoder.lost,
-                "bad_crc": client.decoder.bad_crc,
-                "refused": client.decoder.refused,
-            },
-        }
+        facts: dict[str, Json] = {**ended_meta(client), "wall_s": self._now_s()}
         for key, fact in facts.items():
             self._record(lambda writer, key=key, fact=fact: writer.set_meta(key, fact))
         self._end_session()

@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 from rfprobe import words
 from rfprobe.report import palette_css, scene_of, subtitle_of, verdict
-from rfprobe.report_page import STYLE
+from rfprobe.report_page import HEAD, STYLE
 from rfprobe.report_plots import Layout, Panel, Scene, View, panels, svg, view_of
 from rfprobe.session import Session
 from rfprobe.summary_words import figures
@@ -24,20 +24,9 @@ tr.differs td { font-weight: 650; }
 tr.differs th::before { content: "≠ "; }
 """
 
-_PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title><!--title--> · rfprobe</title>
-<style><!--style--></style>
-</head>
-<body>
-<p class="warning" role="note"><!--warning--></p>
-<main>
+_PAGE = (
+    HEAD
+    + """\
 <header><p class="kind">Ablation reports side by side</p><h1><!--title--></h1></header>
 <div class="scroll"><div class="columns"><!--verdicts--></div></div>
 <section><h2>Figures</h2><p class="fine">≠ marks what is not the same in all.</p>
@@ -49,6 +38,7 @@ _PAGE = """\
 </body>
 </html>
 """
+)
 
 
 def build_comparison(sessions: Sequence[Session]) -> str:

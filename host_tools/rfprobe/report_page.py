@@ -1,6 +1,6 @@
 """The report's page: its frame and its dress. Parts go where the comments stand."""
 
-PAGE = """\
+HEAD = """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -14,6 +14,12 @@ PAGE = """\
 <body>
 <p class="warning" role="note"><!--warning--></p>
 <main>
+"""
+"""From the first byte to the page's content."""
+
+PAGE = (
+    HEAD
+    + """\
 <header>
 <p class="kind">Ablation report</p>
 <h1><!--title--></h1>
@@ -58,6 +64,7 @@ PAGE = """\
 </body>
 </html>
 """
+)
 
 STYLE = """
 :root {

@@ -7,6 +7,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+from rfprobe.client import RunClient
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile
 from rfprobe.session_format import Json
@@ -33,6 +34,22 @@ def group_digests(values: Mapping[str, int]) -> dict[str, str]:
     table = array("i", [values[name] for name in plan.NAMES])
     groups = {name: f"{plan.digest(table, group):07x}" for group, name in enumerate(plan.GROUP_NAMES)}
     return {"protocol": protocol.protocol_digest(), **groups}
+
+
+def ended_meta(client: RunClient) -> dict[str, Json]:
+    """The part of `meta` that is known when the run is over, as the wire told it."""
+    decoder = client.decoder
+    return {
+        "result": client.result,
+        "cause": client.cause,
+        "refusal": client.refusal,
+        "link": {
+            "received": decoder.frames,
+            "lost": decoder.lost,
+            "bad_crc": decoder.bad_crc,
+            "refused": decoder.refused,
+        },
+    }
 
 
 def told_meta(plan_file: PlanFile, probe: ProbeFile, values: Mapping[str, int]) -> dict[str, Json]:

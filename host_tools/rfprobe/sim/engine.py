@@ -12,7 +12,7 @@ from rfprobe.pin_record import META, PinRecorder
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
 from rfprobe.progress import Progress, ProgressView
-from rfprobe.run_meta import digest_of, firmware_digest, group_digests, told_meta
+from rfprobe.run_meta import digest_of, ended_meta, firmware_digest, group_digests, told_meta
 from rfprobe.session import Session, open_session
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
@@ -246,18 +246,10 @@ class _Run:
                 "rf_on_s": plant.rf_on_s,
                 "tissue_peak_C": plant.tissue_peak_C,
             },
-            "result": client.result,
-            "cause": client.cause,
-            "refusal": client.refusal,
+            **ended_meta(client),
             "stop_tick": self._stop_tick,
             "simulated_s": plant.t_s,
             "wall_s": time.perf_counter() - self._began,
-            "link": {
-                "received": client.decoder.frames,
-                "lost": client.decoder.lost,
-                "bad_crc": client.decoder.bad_crc,
-                "refused": client.decoder.refused,
-            },
         }
         for key, fact in facts.items():
             self._writer.set_meta(key, fact)
