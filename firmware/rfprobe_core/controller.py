@@ -185,6 +185,8 @@ class Controller:
         self._telemetry_ticks = 5
         self._poll_ticks = 10
         self._telemetry_due = False
+        self._dose_due = False
+        self._health_due = False
         self._take_values()
 
     # ---- the tick -------------------------------------------------------------------------------------------
@@ -430,8 +432,8 @@ class Controller:
     def _report(self):
         """Make what is due, and send one frame if the link is ready.
 
-        While energised a tick does one dear thing: it polls, judges the tip, makes a frame, or seals and sends one.
-        What is due in a tick that does another waits for the next.
+        While energised a tick that polls does nothing here, one that judges the tip may make a frame, any other makes
+        one or seals and sends one. What is due and not done waits for the next tick.
         """
         sequence = self.sequence
         reporter = self.reporter
@@ -442,18 +444,24 @@ class Controller:
             self.board.set_phase(sequence.state)  # survives a reset: HELLO tells in which state it came
         if tick % self._telemetry_ticks == 0:
             self._telemetry_due = True
+        if tick % _DOSE_TICKS == 2:
+            self._dose_due = True
+        elif tick % _HEALTH_TICKS == 4:
+            self._health_due = True
         if not sequence.energised() or self._telemetry_ticks < _SPARING_TICKS:
-            self._make_due(tick)
+            self._make_due()
             reporter.pump(self.board)
-        elif self._polled < 0 and self._watched_tick != tick and not self._make_due(tick):
+        elif self._polled < 0 and not self._make_due() and self._watched_tick != tick:
             reporter.pump(self.board)
 
-    def _make_due(self, tick):
+    def _make_due(self):
         """Make at most one frame, the rare ones first: telemetry may come in every tick. Returns if one was made."""
         reporter = self.reporter
-        if tick % _DOSE_TICKS == 2:
+        if self._dose_due:
+            self._dose_due = False
             reporter.dose(self)
-        elif tick % _HEALTH_TICKS == 4:
+        elif self._health_due:
+            self._health_due = False
             reporter.health(self)
             self.meter.begin_period()
         elif self._telemetry_due and not reporter.behind():
