@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -32,6 +33,9 @@ NATIVE_PACKAGES = ("firmware/rfprobe_core/", "firmware/rfprobe_drivers/")
 # Every image says that it was built at the moment MicroPython 1.25.0 was released, whenever it was built:
 # equal inputs give equal bytes.
 _SOURCE_DATE_EPOCH = "1744675200"
+
+# Programs that a configured build tree goes on using, as CMakeCache.txt names them.
+_NAMED_TOOLS = re.compile(r"^(?:CMAKE_COMMAND|CMAKE_MAKE_PROGRAM|Python3_EXECUTABLE):\w+=(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,11 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
+def tools_are_there(configured: Path) -> bool:
+    """Whether a build tree is configured, by tools that still are where they were: a clone's .venv may be gone."""
+    return configured.is_file() and all(Path(tool).exists() for tool in _NAMED_TOOLS.findall(configured.read_text()))
+
+
 def _compile(inputs: Inputs, toolchain: Toolchain, cache: Path) -> Path:
     """Compile and link; return the flat binary.
 
@@ -184,7 +193,8 @@ def _compile(inputs: Inputs, toolchain: Toolchain, cache: Path) -> Path:
     env.update(SOURCE_DATE_EPOCH=_SOURCE_DATE_EPOCH, MICROPY_GIT_TAG="v1.25.0", MICROPY_GIT_HASH="debian")
     cmake = find_tool("cmake", "cmake")
     tree = build / "tree"
-    if not (tree / "CMakeCache.txt").is_file():
+    if not tools_are_there(tree / "CMakeCache.txt"):
+        shutil.rmtree(tree, ignore_errors=True)
         say("configuring MicroPython's build")
         port = toolchain.micropython / "ports" / "rp2"
         run(

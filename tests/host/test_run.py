@@ -165,7 +165,7 @@ def test_a_port_that_stays_away_ends_it_within_some_seconds(bench: VirtualBench)
 
 
 def _small_files_only() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_there_is(bench: VirtualBench) -> None:

@@ -173,6 +173,17 @@ def test_unreachable_archive_is_one_clear_line_and_exit_6(tmp_path: Path, capsys
     assert not list(cache.glob("toolchain-*/versions.json"))
 
 
+@pytest.mark.parametrize("name", ["CMAKE_COMMAND:INTERNAL", "CMAKE_MAKE_PROGRAM:FILEPATH", "Python3_EXECUTABLE:STRING"])
+def test_a_build_tree_whose_tools_are_gone_is_not_used(name: str, tmp_path: Path) -> None:
+    """It is kept outside the repository, and may have been configured from a clone that is no more."""
+    configured = tmp_path / "CMakeCache.txt"
+    assert not image.tools_are_there(configured)
+    configured.write_text(f"# made by a test\n{name}={sys.executable}\nCMAKE_HOME_DIRECTORY:INTERNAL=/nowhere\n")
+    assert image.tools_are_there(configured)
+    configured.write_text(f"# made by a test\n{name}={tmp_path}/gone/bin/tool\n")
+    assert not image.tools_are_there(configured)
+
+
 @pytest.mark.pico
 def test_second_build_comes_from_the_cache_at_once(test_image: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "rfprobe.uf2"
