@@ -33,7 +33,7 @@ def replaying_image(folder: Path) -> Path:
 
 
 @pytest.mark.xfail(
-    strict=True,
+    strict=False,  # it depends on what else lies in the image
     raises=AssertionError,
     reason="KNOWN FAULT, not understood: in this replay CONFIGURE's digest comes out wrong on the chip, so that ARM is "
     "refused; the same steps one by one, with collections at every allocation too, give the right one",
