@@ -36,7 +36,7 @@ def replaying_image(folder: Path) -> Path:
     strict=False,  # it depends on what else lies in the image
     raises=AssertionError,
     reason="KNOWN FAULT, not understood: in this replay CONFIGURE's digest comes out wrong on the chip, so that ARM is "
-    "refused; the same steps one by one, with collections at every allocation too, give the right one",
+    "refused; the same steps one by one, with frequent collections too, give the right one",
 )
 def test_the_recorded_stimulus_gives_the_recorded_frames(tmp_path: Path) -> None:
     try:
