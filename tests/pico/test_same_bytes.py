@@ -11,6 +11,7 @@ from rfprobe.image import build_image, collect_inputs, default_cache
 from rfprobe.resources import shipped
 from rfprobe.sim import onboard
 from rfprobe.sim.emulated_pico import EmulatedPico
+from rfprobe.sim.onboard.exchange import STIMULUS_SIZE
 from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
 from tests.runtimes.loop import NONCE_SEED, UID
@@ -19,6 +20,18 @@ from tests.runtimes.recording import FRAMES, STIMULUS
 pytestmark = [pytest.mark.pico, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 LIMIT_us = 120_000_000
+RECORDING_MAX = 75_000
+FLASH_FOR_CODE = (2048 - 1408) * 1024  # boards/rpi_pico/micropython/mpconfigboard.h; a UF2 holds 256 bytes in 512
+
+
+def first_part(recording: bytes) -> bytes:
+    """Whole ticks from the beginning, as many as fit beside the firmware: what lies behind is the file system's."""
+    end = at = 0
+    while at < len(recording) and at <= RECORDING_MAX:
+        end = at
+        at += STIMULUS_SIZE
+        at += 2 + int.from_bytes(recording[at : at + 2], "little")
+    return recording[:end]
 
 
 def replaying_image(folder: Path) -> Path:
@@ -26,23 +39,18 @@ def replaying_image(folder: Path) -> Path:
     shutil.copytree(shipped("firmware"), folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(Path(onboard.__file__).parent, folder / "onboard", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(Path(__file__).parent / "replay" / "main.py", folder / "main.py")
-    stimulus = zlib.decompress(STIMULUS.read_bytes())
+    stimulus = first_part(zlib.decompress(STIMULUS.read_bytes()))
     given = {"RECORDING": stimulus, "NONCE_SEED": NONCE_SEED, "UID": UID, "START_US": 0, "FIRST_TICK": 0}
     (folder / "recording.py").write_text("".join(f"{name} = {value!r}\n" for name, value in given.items()))
     return build_image(collect_inputs("rpi_pico", folder), default_cache()).path
 
 
-@pytest.mark.xfail(
-    strict=False,  # it depends on what else lies in the image
-    raises=AssertionError,
-    reason="KNOWN FAULT, not understood: in this replay CONFIGURE's digest comes out wrong on the chip, so that ARM is "
-    "refused; the same steps one by one, with frequent collections too, give the right one",
-)
 def test_the_recorded_stimulus_gives_the_recorded_frames(tmp_path: Path) -> None:
     try:
         image = replaying_image(tmp_path / "firmware")
     except EnvironmentProblem as problem:
         pytest.skip(f"needs a firmware image: {problem}")
+    assert image.stat().st_size // 2 <= FLASH_FOR_CODE
     pico = EmulatedPico()
     pico.boot(image)
     text = bytearray()
@@ -59,4 +67,6 @@ def test_the_recorded_stimulus_gives_the_recorded_frames(tmp_path: Path) -> None
     frames = [item for item in FrameDecoder().feed(sent) if isinstance(item, Frame)]
     told = b"".join(frame.raw for frame in frames if frame.type != protocol.HELLO)
     print(f"{len(frames)} frames, {len(told)} bytes, the chip at {pico.time_us / 1e6:.1f} s")
-    assert told == FRAMES.read_bytes()
+    recorded = FRAMES.read_bytes()
+    assert len(told) > len(recorded) // 2
+    assert told == recorded[: len(told)]
