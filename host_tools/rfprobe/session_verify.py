@@ -54,9 +54,28 @@ def verify_session(session: Session) -> Verification:
         try:
             check(session, found)
         except EnvironmentProblem as error:
-            found.problems.append(str(error).removeprefix(f"{session.path}: "))
+            found.problems.extend(_unreadable(session.path, error))
             break
     return found
+
+
+def _unreadable(path: Path, error: Exception) -> list[str]:
+    """Why it cannot be read; without its -wal, a file whose checkpoint was under way is not even a database."""
+    told = [str(error).removeprefix(f"{path}: ")]
+    return [*told, _missing_wal(path)] if path.is_file() and lacks_wal(path) else told
+
+
+def _missing_wal(path: Path) -> str:
+    return (
+        f"{wal_of(path).name} is missing: the session was not closed by its writer and was copied or moved "
+        "without it, so its last rows are gone"
+    )
+
+
+def lacks_wal(path: Path) -> bool:
+    """Whether the last writes of an SQLite file would be in a -wal that is not there, or empty."""
+    wal = wal_of(path)
+    return is_wal_format(path) and not (wal.exists() and wal.stat().st_size)
 
 
 def _check_structure(session: Session, found: Verification) -> None:
@@ -73,12 +92,8 @@ def _check_whole(session: Session, found: Verification) -> None:
     """A session that its writer did not close is fine while its -wal, with something in it, is beside it."""
     if session.closed:
         return
-    wal = wal_of(session.path)
-    if is_wal_format(session.path) and not (wal.exists() and wal.stat().st_size):
-        found.problems.append(
-            f"{wal.name} is missing: the session was not closed by its writer and was copied or moved "
-            "without it, so its last rows are gone"
-        )
+    if lacks_wal(session.path):
+        found.problems.append(_missing_wal(session.path))
         return
     found.notes.append("not closed by its writer: still under way, or cut off; what is here was committed")
 
@@ -210,4 +225,4 @@ def verify_path(path: Path) -> Verification:
         with Session(path) as session:
             return verify_session(session)
     except (EnvironmentProblem, sqlite3.Error) as error:
-        return Verification(path, problems=[str(error).removeprefix(f"{path}: ")])
+        return Verification(path, problems=_unreadable(path, error))

@@ -476,6 +476,16 @@ def test_a_copy_without_its_wal_says_so(tmp_path: Path) -> None:
     assert verify_path(whole).passed
 
 
+def test_a_copy_without_its_wal_says_so_even_where_it_is_no_database_any_more(tmp_path: Path) -> None:
+    """Copied while a checkpoint moved pages into it: what it refers to is in the -wal alone."""
+    path, _ = killed_session(tmp_path, "at rest", 0.3)
+    for kept in (4096 * 3, 4096):
+        torn = tmp_path / f"torn-{kept}.rfp"
+        torn.write_bytes(path.read_bytes()[:kept])
+        problems = verify_path(torn).problems
+        assert any(f"{torn.name}-wal is missing" in problem for problem in problems), problems
+
+
 def test_sessions_are_found_by_path_id_beginning_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tmp_path / "sessions"
     first = SyntheticRun(end="fault").record(directory)
