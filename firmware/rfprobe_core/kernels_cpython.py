@@ -15,6 +15,9 @@ from rfprobe_core.kernels_plain import (
     same_bytes,
     slope_mC_per_s,
     write_ages,
+    write_poll,
+    write_record,
+    write_tip,
 )
 from rfprobe_core.kernels_plain import judge_rows as judge_each_row
 
@@ -36,6 +39,9 @@ __all__ = (
     "same_bytes",
     "slope_mC_per_s",
     "write_ages",
+    "write_poll",
+    "write_record",
+    "write_tip",
 )
 
 

@@ -37,6 +37,8 @@ _DOSE = protocol.FRAMES[protocol.DOSE][1]
 _HEALTH = protocol.FRAMES[protocol.HEALTH][1]
 _EVENT = protocol.FRAMES[protocol.EVENT][1]
 _ACK = protocol.FRAMES[protocol.ACK][1]
+_RECORDS_SIZE = protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE
+_BLACKBOX = "%s%ds" % (protocol.FRAMES[protocol.BLACKBOX][1], _RECORDS_SIZE)
 
 
 class Reporter:
@@ -211,6 +213,16 @@ class Reporter:
         self._hello[:HEADER_SIZE] = header[:HEADER_SIZE]
         self._hello[HEADER_SIZE : HEADER_SIZE + size] = text
         self._hello_length = size
+
+    def black_box(self, c):
+        """The next frame to be sent: the next records of the black box. As for HELLO, only at rest and when `idle`."""
+        box = c.box
+        header = self._header(protocol.BLACKBOX, c.sequence.state, c.tick_count)
+        frame = self._hello
+        frame[:HEADER_SIZE] = header[:HEADER_SIZE]
+        struct.pack_into(_BLACKBOX, frame, HEADER_SIZE, box.last_tick, box.count, box.send_from, b"")
+        box.take(frame, HEADER_SIZE + protocol.MAX_BODY - _RECORDS_SIZE)
+        self._hello_length = protocol.MAX_BODY
 
     def pump(self, link):
         """Hand one frame to the link if it can take it whole without waiting."""
