@@ -37,8 +37,8 @@ _DOSE = protocol.FRAMES[protocol.DOSE][1]
 _HEALTH = protocol.FRAMES[protocol.HEALTH][1]
 _EVENT = protocol.FRAMES[protocol.EVENT][1]
 _ACK = protocol.FRAMES[protocol.ACK][1]
-_RECORDS_SIZE = protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE
-_BLACKBOX = "%s%ds" % (protocol.FRAMES[protocol.BLACKBOX][1], _RECORDS_SIZE)
+_RECORDS_BYTES = protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE
+_BOX_FRAME = "%s%ds" % (protocol.FRAMES[protocol.BLACKBOX][1], _RECORDS_BYTES)
 
 
 class Reporter:
@@ -220,8 +220,8 @@ class Reporter:
         header = self._header(protocol.BLACKBOX, c.sequence.state, c.tick_count)
         frame = self._hello
         frame[:HEADER_SIZE] = header[:HEADER_SIZE]
-        struct.pack_into(_BLACKBOX, frame, HEADER_SIZE, box.last_tick, box.count, box.send_from, b"")
-        box.take(frame, HEADER_SIZE + protocol.MAX_BODY - _RECORDS_SIZE)
+        struct.pack_into(_BOX_FRAME, frame, HEADER_SIZE, box.last_tick, box.count, box.send_from, b"")
+        box.take(frame, HEADER_SIZE + protocol.MAX_BODY - _RECORDS_BYTES)
         self._hello_length = protocol.MAX_BODY
 
     def pump(self, link):

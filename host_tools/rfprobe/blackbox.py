@@ -89,11 +89,11 @@ def _head(session: Session, table: pd.DataFrame) -> pd.DataFrame:
 
     seen, flags = _column(table, "seen"), _column(table, "flags")
     t_s = _times_s(session, table)
-    ids, clock_s, host_ns = session.clock
-    utc = np.interp(t_s, clock_s, host_ns.astype(np.float64)) if len(ids) else np.zeros(len(table))
+    _, clock_s, host_ns = session.clock
+    offset_ns = int(np.median(host_ns - np.round(clock_s * 1e9).astype(np.int64))) if len(clock_s) else 0
     columns: dict[str, Any] = {
         "t_s": t_s,
-        "utc": pd.to_datetime(utc.astype(np.int64), unit="ns", utc=True),
+        "utc": pd.to_datetime(np.round(t_s * 1e9).astype(np.int64) + offset_ns, unit="ns", utc=True),
         "state": [words.name_of(protocol.STATE_NAMES, int(each)) for each in seen & 0xF],
         "judged_in": [words.name_of(protocol.STATE_NAMES, int(each)) for each in seen >> 11 & 0xF],
     }
@@ -196,13 +196,12 @@ _BY_COLUMN: dict[str, tuple[str, float]] = {
 _TEMPERATURE_ROWS = ("over_temperature", "under_temperature", "guard_temperature")
 
 
-def tripped_series(session: Session, row: int) -> pd.Series[float] | None:
+def tripped_series(session: Session, row: str) -> pd.Series[float] | None:
     """The values of a row of the limit table in its shown unit, indexed by `t_s`; None where the box has not them."""
-    name = words.row_name(row) or ""
     box = session.blackbox
     if not len(box):
         return None
-    values = _row_values(box, name, session.places())
+    values = _row_values(box, row, session.places())
     if values is None:
         return None
     values.index = box["t_s"]
