@@ -14,6 +14,12 @@ _RECORDS = const(1_000)
 _RAMP = const(3)
 _HOLD = const(4)
 _DONE = const(7)
+# Rows of the limit table, by number (tests/unit/test_blackbox.py holds them against their names).
+_NOT_HEATING = const(51)
+_SHORTFALL = const(52)
+_DISAGREE = const(54)
+_HEATING_WHEN_OFF = const(55)
+_NOT_COOLING = const(57)
 
 
 class BlackBox:
@@ -69,7 +75,10 @@ class BlackBox:
             seen_mC = thermocouple.temperature_mC if c._believed else c.chips[place].temperature_mC
             write_poll(ring, record, place, thermocouple.status, seen_mC, thermocouple.long_slope_mC_per_s)
         elif c._watched_tick == tick:
-            self._note_tip(c, record, energised)
+            if energised:
+                write_tip(ring, record, c.limits.table, _NOT_HEATING, _SHORTFALL, _DISAGREE)
+            else:
+                write_tip(ring, record, c.limits.table, _HEATING_WHEN_OFF, _NOT_COOLING, _DISAGREE)
         record += 1
         self._next = record if record < _RECORDS else 0
         if self.count < _RECORDS:
@@ -77,14 +86,6 @@ class BlackBox:
         if state >= _DONE:
             self.closed = True
             self.last_tick = tick
-
-    def _note_tip(self, c, record, energised):
-        watch = c.watch
-        hotter_mC = c._hottest_other_mC() - c._control.temperature_mC
-        if energised:
-            write_tip(self._ring, record, watch.not_moved_mC, watch.shortfall_mC, hotter_mC)
-        else:
-            write_tip(self._ring, record, watch.rise_when_off_mC, watch.not_cooled_mC, hotter_mC)
 
     def send(self, first, most):
         """Records `first` … are wanted, `most` of them; False if there are none such."""

@@ -218,18 +218,19 @@ class Commands:
         self._value2 = 0
         if verb < 0 or not c.sequence.at_rest():
             return
-        if verb == protocol.VERB_HELLO:
-            if c.reporter.idle():
-                self.slow_verb = -1
-                c.say_hello()
+        if verb == protocol.VERB_BLACKBOX and c.box.left() <= 0:
+            self.slow_verb = -1
+            return
+        if verb != protocol.VERB_CONFIGURE and not c.reporter.idle():
+            c.reporter.hush()
             return
         if verb == protocol.VERB_BLACKBOX:
-            if c.box.left() <= 0:
-                self.slow_verb = -1
-            elif c.reporter.idle():
-                c.reporter.black_box(c)
+            c.reporter.black_box(c)
             return
         self.slow_verb = -1
+        if verb == protocol.VERB_HELLO:
+            c.say_hello()
+            return
         self._value = c.configure()
         code = ACK_OK
         if self._value < 0:

@@ -176,13 +176,16 @@ def write_poll(ring, record, place, status, measured_mC, slope_mC_per_s):
     struct.pack_into("<HHh", ring, at + 26, measured_mC & 0xFFFF, measured_mC >> 16 & 0xFFFF, slope)
 
 
-def write_tip(ring, record, one_mC, two_mC, three_mC):
-    """Into that record: the tip's rows were judged, on these."""
+def write_tip(ring, record, table, first, second, third):
+    """Into that record: the tip's rows were judged, and these three of the limit table are told, in m°C."""
     at = record * _RECORD_SIZE
     ring[at + 2] |= _SEEN_TIP << 4
-    one = -32_768 if one_mC < -32_768 else 32_767 if one_mC > 32_767 else one_mC
-    two = -32_768 if two_mC < -32_768 else 32_767 if two_mC > 32_767 else two_mC
-    three = -32_768 if three_mC < -32_768 else 32_767 if three_mC > 32_767 else three_mC
+    one = table[first] - (1 << 29)
+    two = table[second] - (1 << 29)
+    three = table[third] - (1 << 29)
+    one = -32_768 if one < -32_768 else 32_767 if one > 32_767 else one
+    two = -32_768 if two < -32_768 else 32_767 if two > 32_767 else two
+    three = -32_768 if three < -32_768 else 32_767 if three > 32_767 else three
     struct.pack_into("<hhh", ring, at + 26, one, two, three)
 
 

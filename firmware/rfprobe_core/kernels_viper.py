@@ -163,12 +163,12 @@ def write_poll(ring: ptr16, record: int, place: int, status: int, measured_mC: i
 
 
 @micropython.viper
-def write_tip(ring: ptr16, record: int, one_mC: int, two_mC: int, three_mC: int):
+def write_tip(ring: ptr16, record: int, table: ptr32, first: int, second: int, third: int):
     at = record << 4
     ring[at + 1] = int(ring[at + 1]) | 80  # SEEN_TIP << 4
-    one = one_mC
-    two = two_mC
-    three = three_mC
+    one = int(table[first]) - (1 << 29)
+    two = int(table[second]) - (1 << 29)
+    three = int(table[third]) - (1 << 29)
     if one < -32_768:
         one = -32_768
     if one > 32_767:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from rfprobe.wire import command_line
+from rfprobe_core import blackbox, safety
 from rfprobe_core import protocol as p
 from rfprobe_core.blackbox import RECORDS
 from tests.unit.scripted_board import Bench, frames
@@ -44,10 +45,29 @@ def tripped(bench: Bench, after: int = 50) -> Bench:
     return bench
 
 
+def armed_again(bench: Bench) -> None:
+    """The next run, after a fault that was acknowledged."""
+    bench.board.interlock_closed = True
+    bench.tick(2)
+    assert bench.controller.acknowledge() == p.ACK_OK
+    assert bench.controller.configure() >= 0
+    bench.take_lease()
+    bench.tick(70)
+    bench.take_lease()
+    assert bench.controller.arm() == p.ACK_OK
+
+
 def test_a_record_has_the_size_and_fields_that_are_told() -> None:
     assert struct.calcsize(p.RECORD) == p.RECORD_SIZE == 2 * len(p.RECORD_FIELDS)
     head = struct.calcsize(p.FRAMES[p.BLACKBOX][1])
     assert head + p.RECORDS_PER_FRAME * p.RECORD_SIZE <= p.MAX_BODY
+
+
+def test_the_rows_it_tells_of_the_tip_are_those() -> None:
+    rows = safety.ROW
+    assert (blackbox._NOT_HEATING, blackbox._SHORTFALL) == (rows["not_heating"], rows["energy_without_temperature"])
+    assert blackbox._DISAGREE == rows["thermocouples_disagree"]
+    assert (blackbox._HEATING_WHEN_OFF, blackbox._NOT_COOLING) == (rows["heating_when_off"], rows["not_cooling_when_off"])
 
 
 def test_it_holds_every_tick_of_a_run_and_the_one_that_ended_it() -> None:
@@ -130,10 +150,12 @@ def test_whoever_acknowledges_the_fault_still_gets_it_until_the_next_run_is_arme
     bench = tripped(Bench().in_state(p.RAMP))
     before = fetched(bench)
     bench.board.interlock_closed = True
+    bench.tick(2)
     assert bench.controller.acknowledge() == p.ACK_OK
     bench.tick(30)
     assert fetched(bench) == before
-    bench.in_state(p.ARMED)
+    bench.controller.acknowledge()
+    armed_again(bench)
     bench.tick(3)
     assert answers(bench, command_line(6, "BLACKBOX", 0, 7)) == [p.ACK_WRONG_STATE]
 
@@ -165,13 +187,10 @@ def test_a_host_that_never_asks_hears_nothing_of_it() -> None:
 
 def test_arming_ends_the_sending() -> None:
     bench = tripped(Bench().in_state(p.RAMP), after=300)
-    bench.board.interlock_closed = True
     bench.say(command_line(3, "BLACKBOX", 0, RECORDS))
     bench.controller.rest()
-    bench.controller.acknowledge()
-    bench.in_state(p.RAMP)
+    armed_again(bench)
     bench.board.sent.clear()
-    bench.take_lease()
     for _ in range(60):
         bench.controller.rest()
         bench.tick()

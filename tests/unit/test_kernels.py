@@ -233,7 +233,7 @@ for record, power, table, numbers, poll, tip in {records}:
     if poll:
         k.write_poll(ring, record, *poll)
     if tip:
-        k.write_tip(ring, record, *tip)
+        k.write_tip(ring, record, array("i", tip[0]), *tip[1:])
     print(ring.hex())
 for one, other in {pairs}:
     print(bool(k.same_bytes(one, other, 1, 4)))
@@ -274,7 +274,7 @@ def _records(chance: random.Random) -> list[tuple[Any, ...]]:
         numbers += [chance.choice((0, 65_535)), chance.choice((0, 50_000)), chance.choice((-100_000, 0, 7, 500_000))]
         millis = (-100_000, -32_769, -1, 0, 32_768, 300_000)
         poll = [chance.randrange(4), chance.randrange(9), chance.choice(millis), chance.choice(millis)]
-        tip = [chance.choice(millis) for _ in range(3)]
+        tip = [[(1 << 29) + chance.choice(millis) for _ in range(4)], *chance.sample(range(4), 3)]
         seen = chance.choice(([poll, []], [[], tip], [[], []]))
         made.append((chance.randrange(3), power, table, numbers, *seen))
     return made
