@@ -38,6 +38,10 @@ class Converters:
         if self._changed or not (now_us - self._soonest_us) & _NOT_YET:
             self._advance(now_us)
 
+    def written(self):
+        """A register of a chip was written past `transfer`."""
+        self._changed = True
+
     def _see(self, analogue):
         """The analogue side has changed. That alone moves no chip: it is looked at when a conversion ends."""
         self._seen = analogue
