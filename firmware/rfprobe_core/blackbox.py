@@ -15,11 +15,11 @@ _RAMP = const(3)
 _HOLD = const(4)
 _DONE = const(7)
 # Rows of the limit table, by number (tests/unit/test_blackbox.py holds them against their names).
-_NOT_HEATING = const(51)
-_SHORTFALL = const(52)
-_DISAGREE = const(54)
-_HEATING_WHEN_OFF = const(55)
-_NOT_COOLING = const(57)
+_ROW_NOT_HEATING = const(51)
+_ROW_SHORTFALL = const(52)
+_ROW_DISAGREE = const(54)
+_ROW_HEATING_WHEN_OFF = const(55)
+_ROW_NOT_COOLING = const(57)
 
 
 class BlackBox:
@@ -76,9 +76,9 @@ class BlackBox:
             write_poll(ring, record, place, thermocouple.status, seen_mC, thermocouple.long_slope_mC_per_s)
         elif c._watched_tick == tick:
             if energised:
-                write_tip(ring, record, c.limits.table, _NOT_HEATING, _SHORTFALL, _DISAGREE)
+                write_tip(ring, record, c.limits.table, _ROW_NOT_HEATING, _ROW_SHORTFALL, _ROW_DISAGREE)
             else:
-                write_tip(ring, record, c.limits.table, _HEATING_WHEN_OFF, _NOT_COOLING, _DISAGREE)
+                write_tip(ring, record, c.limits.table, _ROW_HEATING_WHEN_OFF, _ROW_NOT_COOLING, _ROW_DISAGREE)
         record += 1
         self._next = record if record < _RECORDS else 0
         if self.count < _RECORDS:

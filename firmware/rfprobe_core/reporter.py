@@ -207,7 +207,7 @@ class Reporter:
         return self._waiting >= _BEHIND and self._moving
 
     def hush(self):
-        """The next telemetry frame lets one pass that waits for the link to be idle: in every tick it never would be."""
+        """The next telemetry frame lets one pass that waits for an idle link: with one in every tick it never is."""
         self._hushed = True
 
     def idle(self):

@@ -65,15 +65,22 @@ def black_box_frame(session: Session) -> pd.DataFrame:
 
     from rfprobe.session_format import BOX_COLUMNS
 
-    rows = np.array(session.box_rows(), dtype=np.int64).reshape(-1, len(BOX_COLUMNS))
+    rows = np.array(_one_of_each(session.box_rows()), dtype=np.int64).reshape(-1, len(BOX_COLUMNS))
     table = pd.DataFrame(rows, columns=list(BOX_COLUMNS))
-    if len(table):
-        table = table[table["last_tick"] == table["last_tick"].iloc[-1]]
-    table = table.drop_duplicates("record").sort_values("record").reset_index(drop=True)
     frame = _head(session, table)
     _add_powers(frame, table)
     _add_samples(frame, table, session.places())
     return frame
+
+
+def _one_of_each(rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The records of the newest black box, in order; of one that came twice, the last."""
+    newest = {
+        record: (frame, record, last_tick, *rest)
+        for frame, record, last_tick, *rest in rows
+        if last_tick == rows[-1][2]
+    }
+    return [newest[record] for record in sorted(newest)]
 
 
 def _column(table: pd.DataFrame, name: str) -> NDArray[np.int64]:
@@ -151,7 +158,9 @@ def _add_samples(frame: pd.DataFrame, table: pd.DataFrame, places: dict[str, int
     frame["polled"] = [
         names.get(int(each) - 1, f"tc{int(each) - 1}") if yes else "" for each, yes in zip(what, polled, strict=True)
     ]
-    frame["status"] = [words.name_of(STATUS_NAMES, int(each)) if yes else "" for each, yes in zip(status, polled, strict=True)]
+    frame["status"] = [
+        words.name_of(STATUS_NAMES, int(each)) if yes else "" for each, yes in zip(status, polled, strict=True)
+    ]
     for name, place in places.items():
         frame[f"{name}_C"] = np.where(believed & (what == place + 1), reading, np.nan)
     frame["doubted_C"] = np.where(polled & ~believed, reading, np.nan)

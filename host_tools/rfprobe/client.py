@@ -92,8 +92,9 @@ class RunClient:
     `values` has every key of `plan.NAMES`; `expect_protocol` is the host's `protocol_digest()`. A device that
     still shows how its last run ended is only used where `acknowledge` has that state (of `OVER`). With
     `ask_first` it stops in CONFIRM, configured and not armed, until `confirm`. `lease=False` claims once and
-    never renews. `black_box` says after which runs the device's is fetched. `window` commands are under way at a time; their ids count from `first_id`. Raises ValueError
-    for keys that are missing or unknown, and for numbers that the wire cannot carry.
+    never renews. `black_box` says after which runs the device's is fetched. `window` commands are under way at
+    a time; their ids count from `first_id`. Raises ValueError for keys that are missing or unknown, and for
+    numbers that the wire cannot carry.
     """
 
     def __init__(

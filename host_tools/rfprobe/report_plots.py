@@ -390,11 +390,7 @@ def _draw(axes: "Axes", scene: Scene, panel: Panel, layout: Layout) -> int:
 def _draw_phases(axes: "Axes", scene: Scene, panel: Panel, with_words: bool) -> None:
     """What the run was doing, as shades behind the curves; and its end, as a line."""
     first_s, last_s = axes.get_xlim()
-    for state, begin_s, end_s in scene.phases:
-        if panel.zoomed:
-            begin_s, end_s = max(begin_s, first_s), min(end_s, last_s)
-            if begin_s >= end_s:
-                continue
+    for state, begin_s, end_s in _within(scene.phases, first_s, last_s) if panel.zoomed else scene.phases:
         axes.axvspan(begin_s, end_s, facecolor=PALETTE[PHASE_COLORS[state]], edgecolor="none", zorder=0)
         if with_words and end_s - begin_s > _WORD_SHARE * (last_s - first_s):
             _word_at_top(axes, (begin_s + end_s) / 2, PHASE_WORDS[state], "center")
@@ -404,6 +400,12 @@ def _draw_phases(axes: "Axes", scene: Scene, panel: Panel, with_words: bool) -> 
     if with_words:
         late = scene.end_s > (first_s + last_s) / 2
         _word_at_top(axes, scene.end_s, f" {scene.end_word} ", "right" if late else "left")
+
+
+def _within(phases: list[tuple[str, float, float]], first_s: float, last_s: float) -> list[tuple[str, float, float]]:
+    """What of them lies in a stretch of time."""
+    cut = [(state, max(begin_s, first_s), min(end_s, last_s)) for state, begin_s, end_s in phases]
+    return [phase for phase in cut if phase[1] < phase[2]]
 
 
 _WORD_SHARE = 0.25

@@ -17,8 +17,8 @@ from typing import Protocol, Self
 from rfprobe.errors import EnvironmentProblem, reason_of
 from rfprobe.session_format import (
     APPLICATION_ID,
-    CLOSED,
     BOX_TABLE,
+    CLOSED,
     DECODED_TABLES,
     LATE_TABLES,
     PINS_TABLE,

@@ -389,7 +389,9 @@ def encode_frame(
     if kind == protocol.HELLO:
         body = protocol.hello_text(tuple((hello or {}).items()))
     elif kind == protocol.BLACKBOX:
-        body = struct.pack(protocol.FRAMES[kind][1] + _RECORDS, *values, b"".join(_RECORD.pack(*record) for record in records))
+        body = struct.pack(
+            protocol.FRAMES[kind][1] + _RECORDS, *values, b"".join(_RECORD.pack(*record) for record in records)
+        )
     else:
         body = struct.pack(protocol.FRAMES[kind][1], *values)
     header = _HEADER.pack(kind, schema, channel, state, sequence & 0xFFFF, tick)

@@ -64,7 +64,11 @@ def session_of(done: Run, path: Path) -> Session:
 
 
 def asked(done: Run) -> list[str]:
-    return [text.split("*")[0].split(maxsplit=1)[1] for _, way, text in done.client.commands if way == "tx" and "BLACKBOX" in text]
+    return [
+        text.split("*")[0].split(maxsplit=1)[1]
+        for _, way, text in done.client.commands
+        if way == "tx" and "BLACKBOX" in text
+    ]
 
 
 # Over the link
@@ -169,7 +173,8 @@ def test_its_time_is_the_telemetrys(displaced: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["UPDATE blackbox SET voltage_cV = voltage_cV + 1 WHERE record = 5", "DELETE FROM blackbox WHERE record = 5"]
+    "change",
+    ["UPDATE blackbox SET voltage_cV = voltage_cV + 1 WHERE record = 5", "DELETE FROM blackbox WHERE record = 5"],
 )
 def test_a_record_that_was_changed_is_found(displaced: Session, change: str, tmp_path: Path) -> None:
     path = tmp_path / "changed.rfp"

@@ -64,10 +64,14 @@ def test_a_record_has_the_size_and_fields_that_are_told() -> None:
 
 
 def test_the_rows_it_tells_of_the_tip_are_those() -> None:
-    rows = safety.ROW
-    assert (blackbox._NOT_HEATING, blackbox._SHORTFALL) == (rows["not_heating"], rows["energy_without_temperature"])
-    assert blackbox._DISAGREE == rows["thermocouples_disagree"]
-    assert (blackbox._HEATING_WHEN_OFF, blackbox._NOT_COOLING) == (rows["heating_when_off"], rows["not_cooling_when_off"])
+    told = {
+        "not_heating": blackbox._ROW_NOT_HEATING,
+        "energy_without_temperature": blackbox._ROW_SHORTFALL,
+        "thermocouples_disagree": blackbox._ROW_DISAGREE,
+        "heating_when_off": blackbox._ROW_HEATING_WHEN_OFF,
+        "not_cooling_when_off": blackbox._ROW_NOT_COOLING,
+    }
+    assert {name: safety.ROW[name] for name in told} == told
 
 
 def test_it_holds_every_tick_of_a_run_and_the_one_that_ended_it() -> None:
