@@ -25,7 +25,7 @@ TYPINGS := .typings/rp2/.ready .typings/esp32/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve unit test test-long faults bench lint format types image notebook packages lock clean
+.PHONY: help setup demo serve unit test test-long faults faults-pico bench lint format types image notebook packages lock clean
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ test-long: setup ## What `make test` leaves out for its length: an hour or two o
 
 faults: setup ## Try every fault on the virtual probe; the table goes to docs/faults.md
 	$(RFPROBE) campaign $(PLAN) -o docs
+
+faults-pico: setup ## Try a dozen of them on the emulated chip (ten minutes); they go to docs/faults.md too
+	$(RFPROBE) campaign $(PLAN) --runtime pico -o docs
 
 bench: setup ## Measure speed, tick cost and memory on this machine
 	$(BIN)/python tests/bench/run.py
