@@ -34,8 +34,8 @@ def campaign(
 ) -> None:
     """Try every fault and judge each run by the plant's own truth: the cause told, the enable pin, the tissue.
 
-    Leaves the table in DIR/faults.md; on pico, a chosen dozen, in a section of its own. Exit 8 if one escaped: told as something else, RF on for too long, or tissue
-    hotter than the plan's limit.
+    Leaves the table in DIR/faults.md; on pico, a chosen dozen, in a section of its own. Exit 8 if one escaped: told
+    as something else, RF on for too long, or tissue hotter than the plan's limit.
     """
     from rfprobe.plan_file import read_plan
     from rfprobe.probe_file import read_probe
