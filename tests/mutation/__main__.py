@@ -42,6 +42,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "sequence": ("test_sequence", "test_constants", "test_controller", "test_commands"),
     "governor": ("test_governor", "test_constants", "test_controller"),
     "protocol": (
+        "test_protocol",
         "test_constants",
         "test_sequence",
         "test_commands",

@@ -3,8 +3,9 @@
 mutmut 3 changes only what is inside functions, and here the limits are tables of a module; cosmic-ray rewrites the
 files under test in place, starts Python anew for each mutant, and counts a time-out as a kill. So: our own, on the AST.
 
-Left as they are: docstrings, text with a space in it (words for people), names that are only quoted (`__all__`), and
-imports. Everything else of these kinds is changed, one place at a time:
+A limiter (`if x > most: x = most`, `x if x < most else most`) does the same with < as with <=: there only the contrary
+is tried. Left as they are: docstrings, text with a space in it (words for people), names that are only quoted
+(`__all__`), and imports. Everything else of these kinds is changed, one place at a time:
 
 | kind | change |
 |---|---|
@@ -78,7 +79,7 @@ def mutants(source: str) -> list[Mutant]:
                 ast.unparse(ast.fix_missing_locations(changed)),
             )
         )
-    return found
+    return sorted(found, key=lambda each: each.line)
 
 
 def _told(kind: str, node: ast.AST, replacement: ast.AST) -> str:
@@ -94,7 +95,7 @@ def _shortened(text: str) -> str:
 
 def _changes(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str, ast.AST]]:
     """(node, kind, what to put in its place) of each change."""
-    skipped = _not_touched(tree)
+    skipped = _not_touched(tree) | _limiters(tree)
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
@@ -116,6 +117,30 @@ def _not_touched(tree: ast.Module) -> set[int]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             skipped |= {id(each) for each in ast.walk(node)}
     return skipped
+
+
+def _limiters(tree: ast.Module) -> set[int]:
+    """Comparisons that choose between their own two sides, which are alike where they are equal."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        test = node.test if isinstance(node, ast.If | ast.IfExp) else None
+        if not isinstance(test, ast.Compare) or len(test.ops) != 1 or type(test.ops[0]) in (ast.Eq, ast.NotEq):
+            continue
+        sides = {_same(test.left), _same(test.comparators[0])}
+        if isinstance(node, ast.IfExp):
+            chosen = {_same(node.body), _same(node.orelse)}
+        elif len(node.body) == 1 and isinstance(node.body[0], ast.Assign) and not node.body[0].targets[1:]:
+            chosen = {_same(node.body[0].targets[0]), _same(node.body[0].value)}
+        else:
+            continue
+        if chosen == sides:
+            found.add(id(test))
+    return found
+
+
+def _same(node: ast.expr) -> str:
+    """An expression as text: the same for the same, read or written."""
+    return ast.unparse(node)
 
 
 def _of_expression(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:

@@ -104,3 +104,10 @@ def test_the_goal_is_below_every_trip_of_the_guard() -> None:
     from rfprobe_core.governor import GOAL_MC
 
     assert plan.PARAMETERS[plan.INDEX["guard_trip_mC"]][4] > GOAL_MC
+
+
+def test_a_new_governor_governs_and_has_held_nothing_back() -> None:
+    governor = Governor()
+    assert (governor.permille, governor.held_back) == (1_000, False)
+    governor.take(1, ROLE_GUARD, 43_000)
+    assert (governor.permille, governor.held_back) == (-500, True)
