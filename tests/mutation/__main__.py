@@ -3,6 +3,7 @@
 Each mutant (see `mutants`) is loaded in place of its module in a process of its own, and the module's tests are run on
 it until one fails. Killed: a test failed, or the module could not even be loaded. A mutant that outlasts the time is no
 kill. What survives is listed in docs/mutation.md, each with the reason in reasons.toml why no test can or need tell it.
+What was found is kept (build/mutation), so that a call goes on where the last one ended, while the source is the same.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -55,15 +57,6 @@ TESTS: dict[str, tuple[str, ...]] = {
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 _NO_TESTS = 5
 _USAGE = 4
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a mutant, and by which test."""
-
-    mutant: Mutant
-    fate: str
-    by: str
 
 
 class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -147,30 +140,53 @@ def _is_there(child: int) -> bool:
     return True
 
 
-def examine(name: str, sample: int | None, seed: int, progress: Progress) -> list[Verdict]:
-    """Every mutant of a module, or so many of them by chance."""
-    source = (CORE / f"{name}.py").read_text(encoding="utf-8")
-    fate, failed = judge(name, source)
+@dataclass
+class Kept:
+    """What is known of a module's mutants, by their numbers; of another source of it nothing is."""
+
+    name: str
+    all: list[Mutant]
+    fates: dict[int, tuple[str, str]]
+    source: str
+
+    @classmethod
+    def of(cls, name: str) -> "Kept":
+        source = (CORE / f"{name}.py").read_text(encoding="utf-8")
+        mark = sha256(source.encode()).hexdigest()[:12]
+        path = RESULTS / f"{name}.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        same = known.get("source") == mark
+        fates = {int(at): (fate, by) for at, (fate, by) in known["fates"].items()} if same else {}
+        return cls(name, mutants(source), fates, mark)
+
+    def write(self) -> None:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        known = {"source": self.source, "fates": {at: self.fates[at] for at in sorted(self.fates)}}
+        (RESULTS / f"{self.name}.json").write_text(json.dumps(known))
+
+    def count(self, fate: str) -> int:
+        return sum(each == fate for each, _ in self.fates.values())
+
+    @property
+    def rate(self) -> float:
+        return self.count(KILLED) / len(self.fates) if self.fates else 0.0
+
+
+def examine(kept: Kept, most: int | None, seed: int, survivors: bool, progress: Progress) -> None:
+    """Try mutants that were not tried yet, so many of them by chance; or those again that survived."""
+    source = (CORE / f"{kept.name}.py").read_text(encoding="utf-8")
+    fate, failed = judge(kept.name, source)
     if fate != SURVIVED:
-        raise SystemExit(f"{name}: its tests do not pass as it is: {failed or fate}")
-    chosen = mutants(source)
-    if sample is not None and sample < len(chosen):
-        kept = sorted(random.Random(seed).sample(range(len(chosen)), sample))
-        chosen = [chosen[at] for at in kept]
-    verdicts: list[Verdict] = []
-    task = progress.add_task(name, total=len(chosen))
-    for mutant in chosen:
-        verdicts.append(Verdict(mutant, *judge(name, mutant.source)))
+        raise SystemExit(f"{kept.name}: its tests do not pass as it is: {failed or fate}")
+    left = [at for at in range(len(kept.all)) if at not in kept.fates]
+    if survivors:
+        left = [at for at, (told, _) in kept.fates.items() if told != KILLED]
+    random.Random(seed).shuffle(left)
+    task = progress.add_task(kept.name, total=len(left[:most]))
+    for at in left[:most]:
+        kept.fates[at] = judge(kept.name, kept.all[at].source)
+        kept.write()
         progress.advance(task)
-    return verdicts
-
-
-def keep(name: str, verdicts: Sequence[Verdict]) -> None:
-    """Note the results, so that a later run of other modules can make the whole page."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    total = len(mutants((CORE / f"{name}.py").read_text(encoding="utf-8")))
-    rows = [[v.mutant.line, v.mutant.kind, v.mutant.told, v.fate, v.by] for v in verdicts]
-    (RESULTS / f"{name}.json").write_text(json.dumps({"mutants": total, "tried": rows}))
 
 
 def page() -> str:
@@ -189,33 +205,30 @@ def page() -> str:
     ]
     survivors: list[str] = []
     for name in TESTS:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            lines.append(f"| `{name}.py` | — | not tried | | | | |")
+        kept = Kept.of(name)
+        if not kept.fates:
+            lines.append(f"| `{name}.py` | {len(kept.all)} | 0 | | | | |")
             continue
-        told = json.loads(path.read_text())
-        tried: list[list[str]] = told["tried"]
-        count = {fate: sum(row[3] == fate for row in tried) for fate in (KILLED, TIMED_OUT, SURVIVED)}
-        lines.append(
-            f"| `{name}.py` | {told['mutants']} | {len(tried)} | {count[KILLED]} | {count[TIMED_OUT]} | "
-            f"{count[SURVIVED]} | {count[KILLED] / len(tried):.1%} |"
-        )
-        left = [row for row in tried if row[3] != KILLED]
+        counts = " | ".join(str(kept.count(fate)) for fate in (KILLED, TIMED_OUT, SURVIVED))
+        lines.append(f"| `{name}.py` | {len(kept.all)} | {len(kept.fates)} | {counts} | {kept.rate:.1%} |")
+        left = [(at, fate) for at, (fate, _) in sorted(kept.fates.items()) if fate != KILLED]
         if left:
             survivors += ["", f"## What survives in `{name}.py`", "", "| line | change | reason |", "|---|---|---|"]
-        for line, _, change, fate, _ in left:
-            reason = reasons.get(name, {}).get(change, "**none yet**")
-            word = "" if fate == SURVIVED else f" ({fate})"
-            survivors.append(f"| {line} | `{change.replace('|', chr(92) + '|')}`{word} | {reason} |")
+        for at, fate in left:
+            mutant = kept.all[at]
+            reason = reasons.get(name, {}).get(mutant.told, "**none yet**")
+            told = mutant.told.replace("|", chr(92) + "|") + ("" if fate == SURVIVED else f" ({fate})")
+            survivors.append(f"| {mutant.line} | `{told}` | {reason} |")
     return "\n".join(lines + survivors) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(TESTS)}; default: all")
-    parser.add_argument("--sample", type=int, metavar="N", help="only so many mutants of each, by chance")
-    parser.add_argument("--seed", type=int, default=1, help="of the sample")
-    parser.add_argument("--page", action="store_true", help="only make the page again, of the results that are kept")
+    parser.add_argument("--most", type=int, metavar="N", help="only so many more mutants of each, drawn by chance")
+    parser.add_argument("--survivors", action="store_true", help="those again that survived so far")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--page", action="store_true", help="only make the page again, of what is known")
     asked = parser.parse_args()
     unknown = [each for each in asked.modules if each not in TESTS]
     if unknown:
@@ -225,11 +238,10 @@ def main() -> None:
         _warm_up()
         with Progress() as progress:
             for name in asked.modules or TESTS:
-                verdicts = examine(name, asked.sample, asked.seed, progress)
-                keep(name, verdicts)
-                rate = sum(each.fate == KILLED for each in verdicts) / len(verdicts)
-                progress.print(f"{name}: {len(verdicts)} mutants, {rate:.1%} killed")
-                low += [name] * (rate < GOAL)
+                kept = Kept.of(name)
+                examine(kept, asked.most, asked.seed, asked.survivors, progress)
+                progress.print(f"{name}: {len(kept.fates)} of {len(kept.all)} mutants tried, {kept.rate:.1%} killed")
+                low += [name] * (kept.rate < GOAL)
     PAGE.write_text(page(), encoding="utf-8")
     print(f"the page is {PAGE.relative_to(ROOT)}")
     if low:
