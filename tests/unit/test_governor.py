@@ -111,3 +111,10 @@ def test_a_new_governor_governs_and_has_held_nothing_back() -> None:
     assert (governor.permille, governor.held_back) == (1_000, False)
     governor.take(1, ROLE_GUARD, 43_000)
     assert (governor.permille, governor.held_back) == (-500, True)
+
+
+def test_a_new_run_forgets_every_guard_of_the_last_one() -> None:
+    governor = governed((1, ROLE_GUARD, 43_000), (3, ROLE_GUARD, 44_000))
+    governor.begin()
+    governor.take(2, ROLE_GUARD, 30_000)
+    assert (governor.permille, governor.held_back) == (1_000, False)
