@@ -7,6 +7,7 @@ What was found is kept (build/mutation), so that a call goes on where the last o
 """
 
 import argparse
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -18,6 +19,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -113,23 +115,39 @@ def judge(name: str, source: str) -> tuple[str, str]:
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         try:
-            answer = _run_tests(name, source)
+            answer = (*_run_tests(name, source), _others())
         except BaseException as error:
-            answer = (1, f"{type(error).__name__} while collecting")
+            answer = (1, f"{type(error).__name__} while collecting", [])
         os.write(writes, json.dumps(answer).encode())
         os._exit(0)
     os.close(writes)
     ready, _, _ = select.select([reads], [], [], LIMIT_s)
-    said = os.read(reads, 4_096) if ready else b""
-    os.close(reads)
+    with os.fdopen(reads, "rb") as pipe:
+        said = pipe.read() if ready else b""
     os.killpg(child, signal.SIGKILL) if _is_there(child) else None
     os.waitpid(child, 0)
     if not ready:
         return TIMED_OUT, ""
-    code, failed = json.loads(said) if said else (1, "the process ended")
+    code, failed, others = json.loads(said) if said else (1, "the process ended", [])
+    _import_all(others)
     if code in (_NO_TESTS, _USAGE):
         raise SystemExit(f"{name}: pytest could not run its tests (exit {code})")
     return (SURVIVED, "") if code == 0 else (KILLED, failed or "cannot be loaded")
+
+
+def _others() -> list[str]:
+    """What is loaded here and is not ours: the next child finds it there."""
+    return sorted(name for name in sys.modules if name.partition(".")[0] not in ("rfprobe", *_OURS))
+
+
+_OURS = ("rfprobe_core", "rfprobe_drivers", "tests", "__main__", "onboard")
+
+
+def _import_all(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in sys.modules:
+            with suppress(Exception):  # a part of a package that is not meant to be imported by itself
+                importlib.import_module(name)
 
 
 def _is_there(child: int) -> bool:
@@ -249,7 +267,9 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Import once what every child needs, but for ours."""
+    """Import once what every child needs, but for ours; what is compiled is kept, apart from everything else."""
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(RESULTS / "pycache")
     for name in ("pytest", "hypothesis", "numpy", "pydantic", "cobs.cobs", "pytest_timeout", "xdist.plugin"):
         importlib.import_module(name)
 
