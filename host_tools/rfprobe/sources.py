@@ -75,7 +75,7 @@ class PortSource:
 
     past: Path | None = None
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, what: str = "rfprobe monitor") -> None:
         self.title = f"{name}, watched"
         self.parameters: dict[str, int] = {}
         self._port: Port = take_port(name)
@@ -85,7 +85,7 @@ class PortSource:
         except PortLost:
             self._port.close()
             raise
-        self._owner = Owner(name, "rfprobe monitor", {"parameters": self.parameters, "over": False})
+        self._owner = Owner(name, what, {"parameters": self.parameters, "over": False})
         self._owner.__enter__()
         meta: dict[str, Any] = {"kind": "watch", "port": name, "runtime": "board", "parameters": dict(self.parameters)}
         self._writer = SessionWriter.create(directory, "watch", "watch", meta)
@@ -184,6 +184,14 @@ class ReplaySource:
 
     def close(self) -> None:
         self._session.close()
+
+
+def past_of(source: Source) -> Iterator[Chunk]:
+    """What the owner has recorded so far. Raises ExpectedError where that cannot be read."""
+    if source.past is None:
+        return
+    with Session(source.past) as session:
+        yield from session.rows("SELECT host_ns, raw FROM frames ORDER BY id")
 
 
 class Watching:
