@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from rfprobe.attended import YES
 from rfprobe.errors import ExitCode
@@ -128,4 +128,4 @@ def _object(line: str) -> dict[str, Any]:
         said = json.loads(line)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return cast(dict[str, Any], said) if isinstance(said, dict) else {}

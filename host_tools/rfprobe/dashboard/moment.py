@@ -13,6 +13,7 @@ from rfprobe_core import protocol
 STALE_s: Final = 0.5
 NEAR_LIMIT_C: Final = 1.5
 HOT_STATES: Final = ("RAMP", "HOLD")
+_UNDER_WAY: Final = (*HOT_STATES, "ARMED", "REST")
 _AGE_UNKNOWN = 255
 _KINDS: Final = {"RAMP": "hot", "HOLD": "hot", "REST": "armed", "ARMED": "armed", "FAULT": "bad", "DONE": "good"}
 _LIMIT_OF_ROLE: Final = {"guard": "guard_trip_mC"}
@@ -59,12 +60,22 @@ def moment(watched: Watched, now_ns: int, link: str, live: bool) -> Moment:
         state=words.STATES.get(state, state),
         kind="bad" if silent else _KINDS.get(state, ""),
         detail=_detail(watched),
-        rf="RF unknown" if silent or not live or not state else "RF ON" if state in HOT_STATES else "RF off",
+        rf=_rf(watched, heard=live and not silent),
         link=told_link,
         link_kind="bad" if silent or not live else "good",
         places={name: _place(watched, name, where) for name, where in watched.places.items()},
         figures=_figures(watched, age_s),
     )
+
+
+def _rf(watched: Watched, *, heard: bool) -> str:
+    """What is known of RF. A run that is heard no more may still heat; RF that could not be switched off does."""
+    last = watched.last
+    if last is not None and words.name_of(protocol.CAUSES, last.value("cause")) in protocol.GRAVEST:
+        return "RF MAY BE ON"
+    if not watched.state or (not heard and watched.state in _UNDER_WAY):
+        return "RF unknown"
+    return "RF ON" if watched.state in HOT_STATES else "RF off"
 
 
 def _detail(watched: Watched) -> str:

@@ -3,7 +3,7 @@
 import { echarts } from "nicegui-echart";
 
 const PICTURES = [
-  { title: "temperature, °C; dashed: set-point", wanted: (name) => name.endsWith("_C"), share: 0.62 },
+  { title: "temperature, °C", more: "; dashed: set-point", wanted: (name) => name.endsWith("_C"), share: 0.62 },
   { title: "power, W", wanted: (name) => name === "power_W", share: 0.19 },
   { title: "impedance, Ω", wanted: (name) => name === "impedance_ohm", share: 0.19 },
 ];
@@ -115,7 +115,7 @@ export default {
       const color = (name) => css.getPropertyValue(name).trim();
       const ink = color("--quiet"), rule = color("--rule"), font = { color: ink, fontSize: 13 };
       const height = this.$el.clientHeight, narrow = this.$el.clientWidth < 500;
-      const above = 30, between = 24, below = 26;
+      const above = 30, between = 28, below = 26;
       const usable = Math.max(height - above - below - 2 * between, 60);
       const grids = [];
       let top = above;
@@ -151,9 +151,9 @@ export default {
             ? { min: (of) => Math.floor(of.min / 5) * 5, max: (of) => Math.ceil((Math.max(of.max, 45) + 2) / 5) * 5 }
             : { min: 0, max: (of) => (of.max > 0 ? null : 1) }),
         })),
-        graphic: PICTURES.map(({ title }, at) => ({
+        graphic: PICTURES.map(({ title, more }, at) => ({
           type: "text", left: grids[at].left, top: grids[at].top - 20, silent: true,
-          style: { text: title, fill: ink, font: "13px Roboto, sans-serif" },
+          style: { text: title + (more && !narrow ? more : ""), fill: ink, font: "13px Roboto, sans-serif" },
         })),
         series: this.names.map((name, nth) => this.series(name, nth, color)),
       };
