@@ -25,20 +25,17 @@ export default {
     this.chart = echarts.init(this.$el, null, { renderer: "canvas" });
     this.sizes = new ResizeObserver(() => {
       this.chart.resize();
-      this.styled = false;
-      this.draw();
+      this.restyle();
     });
     this.sizes.observe(this.$el);
     // light or dark is a class of the body's
-    this.colors = new MutationObserver(() => {
-      this.styled = false;
-      this.draw();
-    });
+    this.colors = new MutationObserver(this.restyle);
     this.colors.observe(document.body, { attributes: true, attributeFilter: ["class"] });
     document.addEventListener("visibilitychange", this.draw);
   },
   beforeUnmount() {
     document.removeEventListener("visibilitychange", this.draw);
+    clearTimeout(this.waiting);
     this.sizes.disconnect();
     this.colors.disconnect();
     this.chart.dispose();
@@ -50,7 +47,7 @@ export default {
       this.index = [];
       this.low = Object.fromEntries(names.map((name) => [name, []]));
       this.high = Object.fromEntries(names.map((name) => [name, []]));
-      this.styled = false;
+      this.restyle();
     },
     // Every news is a sign of life as well.
     add(news) {
@@ -94,20 +91,32 @@ export default {
       }
       return points;
     },
+    // A picture costs the browser some ten milliseconds: as often as a pixel's time passes, twice a second at most.
     draw() {
       if (!this.chart || document.hidden || this.waiting) return;
-      this.waiting = true;
-      requestAnimationFrame(() => {
-        this.waiting = false;
-        if (this.chart.isDisposed()) return;
-        if (!this.styled) this.chart.setOption(this.look(), { notMerge: true });
-        this.styled = true;
-        const from_s = this.span_s ? Math.max(0, this.now_s - this.span_s) : 0;
-        const axis = { min: from_s, max: Math.max(this.now_s ?? 0, from_s + 30) };
-        this.chart.setOption({
-          xAxis: PICTURES.map(() => axis),
-          series: this.names.map((name) => ({ id: name, data: this.data(name) })),
-        });
+      const pixel_ms = (this.now_s ?? 0) * 1000 / Math.max(this.$el.clientWidth, 1);
+      const every_ms = this.styled ? Math.min(Math.max(pixel_ms, 500), 2000) : 0;
+      const due_ms = (this.drawn_ms ?? -Infinity) + every_ms - performance.now();
+      this.waiting = setTimeout(() => {
+        this.waiting = undefined;
+        if (!this.chart.isDisposed()) this.paint();
+      }, Math.max(due_ms, 0));
+    },
+    restyle() {
+      this.styled = false;
+      clearTimeout(this.waiting);
+      this.waiting = undefined;
+      this.draw();
+    },
+    paint() {
+      this.drawn_ms = performance.now();
+      if (!this.styled) this.chart.setOption(this.look(), { notMerge: true });
+      this.styled = true;
+      const from_s = this.span_s ? Math.max(0, this.now_s - this.span_s) : 0;
+      const axis = { min: from_s, max: Math.max(this.now_s ?? 0, from_s + 30) };
+      this.chart.setOption({
+        xAxis: PICTURES.map(() => axis),
+        series: this.names.map((name) => ({ id: name, data: this.data(name) })),
       });
     },
     look() {
