@@ -30,6 +30,7 @@ def dashboard(
     pairs: Annotated[
         list[str] | None, typer.Option("-m", metavar="KEY=VALUE", help="Something about the sample; repeatable.")
     ] = None,
+    report: Annotated[bool, typer.Option(help="Write a report beside the session of each run of PLAN.")] = True,
     web_port: Annotated[
         int, typer.Option("--web-port", metavar="N", min=0, max=65535, help="Of the page; 0 takes any that is free.")
     ] = WEB_PORT,
@@ -64,6 +65,7 @@ def dashboard(
     except OSError as error:
         raise EnvironmentProblem(f"--web-port {web_port}: cannot listen there: {reason_of(error)}") from None
     arguments = ["--port", name or "", "--probe", probe, "-o", str(output)]
+    arguments += [] if report else ["--no-report"]
     arguments += ["--sample", str(sample)] if sample is not None else []
     arguments += [part for pair in pairs or [] for part in ("-m", pair)]
     token = secrets.token_hex(16)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium-headless-shell", "chromium")
 STATE = ".head .state"
+HEATING = ("heating to the target", "holding the target")
 
 
 @dataclass

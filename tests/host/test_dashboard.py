@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rfprobe.session import Session, list_sessions
-from tests.host.dashboard_browser import Served, chromium, dashboard, opened, shows
+from tests.host.dashboard_browser import HEATING, Served, chromium, dashboard, opened, shows
 from tests.host.synthetic_run import SyntheticRun
 from tests.host.virtual_bench import LONG_PLAN, VirtualBench, heating_on, rfprobe, until, virtual_bench
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # seconds each: left to `make test`
 
-HEATING = ("heating to the target", "holding the target")
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport="
 
 
@@ -58,7 +57,7 @@ def other_bench(folder: Path, tmp_path: Path) -> Iterator[VirtualBench]:
 @pytest.fixture(scope="module")
 def served(bench: VirtualBench) -> Iterator[Served]:
     """The one that owns the port whenever no run does."""
-    with dashboard("long.toml", "--port", bench.port) as made:
+    with dashboard("long.toml", "--port", bench.port, "--no-report") as made:
         yield made
 
 
@@ -125,7 +124,7 @@ def test_the_operator_starts_what_the_device_understood_and_a_viewer_stops_it(
     assert newest_result(folder) == "stopped"
     operator.get_by_text("Stopped by the operator.").first.wait_for()
     shows(viewer, "stopped")
-    until(lambda: "live" in (viewer.text_content(".footnote") or ""))  # the port is owned again
+    until(lambda: "watched" in (viewer.text_content(".footnote") or ""))  # the port is owned again
 
 
 def test_it_sees_a_run_of_another_process_live_and_asks_nobody_else(
@@ -204,7 +203,7 @@ def test_stop_needs_no_websocket(served: Served, browser: "Browser", bench: Virt
 def test_a_dashboard_that_is_killed_takes_the_run_it_began_with_it(
     other_bench: VirtualBench, browser: "Browser", folder: Path
 ) -> None:
-    with dashboard("long.toml", "--port", other_bench.port, "-o", "killed/sessions") as served:
+    with dashboard("long.toml", "--port", other_bench.port, "--no-report", "-o", "killed/sessions") as served:
         operator = opened(browser, served.operator)
         started(operator, other_bench)
         served.process.kill()

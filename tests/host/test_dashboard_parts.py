@@ -92,20 +92,17 @@ def test_half_an_hour_is_told_in_a_few_columns_and_its_news_in_one_or_two() -> N
 # Words
 
 
-def watched_until(tick: int, end: str = "completed") -> tuple[Watched, int]:
+def watched_until(tick: int, end: str = "completed") -> Watched:
     made = SyntheticRun(end)
     watched = Watched(made.parameters)
-    now_ns = 0
     for frame, host_ns in made.frames():
         if frame.tick <= tick:
             watched.feed(host_ns, frame.raw)
-            now_ns = host_ns
-    return watched, now_ns
+    return watched
 
 
 def at(tick: int, *, later_s: float = 0.1, live: bool = True, end: str = "completed") -> Moment:
-    watched, now_ns = watched_until(tick, end)
-    return moment(watched, now_ns + round(later_s * 1e9), "a port", live)
+    return moment(watched_until(tick, end), later_s, "a port", live)
 
 
 def test_a_moment_says_it_in_words_and_figures() -> None:
@@ -115,7 +112,7 @@ def test_a_moment_says_it_in_words_and_figures() -> None:
     assert [now.places[name].limit for name in ("control", "guard")] == ["limit 90 °C", "limit 44 °C"]
     assert now.places["control"].dose == "CEM43 0.12 min"
     assert now.figures["set-point"] == "65.0 °C" and now.figures["lost"] == "0" and now.figures["dropped"] == "0"
-    last = watched_until(3_000)[0].last
+    last = watched_until(3_000).last
     assert last is not None
     oldest_s = max(last.value(f"tc{place}_age") for place in range(3)) / 100
     assert now.figures["sample age"] == f"{oldest_s + 0.1:.1f} s"
@@ -137,9 +134,9 @@ def test_how_it_ended_is_told_with_its_reason(end: str, begins: str) -> None:
 
 
 def test_rf_that_could_not_be_switched_off_is_shouted() -> None:
-    watched, now_ns = watched_until(3_000, "fault")
+    watched = watched_until(3_000, "fault")
     watched.last = cast(Any, _Gravest(watched.last))
-    assert moment(watched, now_ns, "a port", True).rf == "RF MAY BE ON"
+    assert moment(watched, 0.1, "a port", True).rf == "RF MAY BE ON"
 
 
 class _Gravest:
@@ -153,15 +150,15 @@ class _Gravest:
 
 
 def test_close_to_its_limit_and_above_it_a_thermocouple_is_marked() -> None:
-    watched, now_ns = watched_until(3_000)
+    watched = watched_until(3_000)
     watched.series["guard_C"][-1] = 43.0
-    assert moment(watched, now_ns, "", True).places["guard"].kind == "near"
+    assert moment(watched, 0.1, "", True).places["guard"].kind == "near"
     watched.series["guard_C"][-1] = 44.0
-    assert moment(watched, now_ns, "", True).places["guard"].kind == "over"
+    assert moment(watched, 0.1, "", True).places["guard"].kind == "over"
 
 
 def test_nothing_heard_yet_is_no_state() -> None:
-    now = moment(Watched(), 5, "waiting", True)
+    now = moment(Watched(), None, "waiting", True)
     assert (now.state, now.rf) == ("waiting for the device", "RF unknown")
     assert now.places["control"].value == "--.-"
 

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from rfprobe.attended import YES
 from rfprobe.errors import ExitCode
+from rfprobe.words import cause_sentence, result_title
 
 ANSWER_WITHIN_s: Final = 120.0
 _LAST_LINES = 6
@@ -79,10 +80,11 @@ class Launch:
         except OSError:
             self.told = "the run had ended already"
 
-    def wait(self, within_s: float) -> bool:
-        """Whether it is over within that time."""
-        self._threads[0].join(within_s)
-        return self.over
+    def wait(self, within_s: float) -> None:
+        """Until it is over, that long at most."""
+        until_s = time.monotonic() + within_s
+        while not self.over and time.monotonic() < until_s:
+            time.sleep(0.05)
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -94,18 +96,17 @@ class Launch:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        summary: dict[str, Any] = {}
         for line in self._process.stdout:
             said = _object(line)
             if "confirm" in said:
                 self.asked = Asked(**said["confirm"])
                 self.phase = "confirm"
             elif "result" in said:
-                summary = said
-        code = self._process.wait()
+                self._end(f"{result_title(said['result'])}. {cause_sentence(said.get('stop_reason'))}")
+        code = self._process.wait()  # it may have written a report meanwhile; the port was free long before
         self._threads[1].join(1.0)
-        self.told = self._end(code, summary)
-        self.phase = "ended"
+        if not self.over:
+            self._end(self._why_nothing(code))
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
@@ -113,11 +114,11 @@ class Launch:
             if line.strip():
                 self._errors = [*self._errors, line.strip()][-_LAST_LINES:]
 
-    def _end(self, code: int, summary: dict[str, Any]) -> str:
-        if summary:
-            from rfprobe.words import cause_sentence, result_title
+    def _end(self, told: str) -> None:
+        self.told = told
+        self.phase = "ended"
 
-            return f"{result_title(summary['result'])}. {cause_sentence(summary.get('stop_reason'))}"
+    def _why_nothing(self, code: int) -> str:
         if code in (ExitCode.COMPLETED, ExitCode.OPERATOR):
             return "Nothing was armed."
         return self._errors[-1] if self._errors else f"the run ended with exit code {code}"

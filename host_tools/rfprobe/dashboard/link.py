@@ -6,6 +6,7 @@ What is read from here is read under `lock`, which is held for the time of a chu
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -35,6 +36,8 @@ class Link:
         self.pictures: dict[str, Columns] = {}
         self.source_count = 0
         """How many sources there were: with each, everything begins anew."""
+        self.heard_s: float | None = None
+        """When something last came, by the monotonic clock: what is replayed has its own time."""
         self.told = ""
         self.stops = 0
         """How many times Stop was passed on."""
@@ -69,6 +72,11 @@ class Link:
     @property
     def live(self) -> bool:
         return self._source is not None
+
+    @property
+    def age_s(self) -> float | None:
+        """How long ago something came."""
+        return None if self.heard_s is None else time.monotonic() - self.heard_s
 
     @property
     def title(self) -> str:
@@ -118,6 +126,7 @@ class Link:
             names = self.watched.names
             self.pictures = {span: Columns(names, width_s, whole=whole) for span, (width_s, whole) in SPANS.items()}
             self._taken = 0
+            self.heard_s = None
             self.source_count += 1
 
     def _listen(self) -> None:
@@ -153,6 +162,7 @@ class Link:
             for chunk in chain(begun, live):
                 if chunk is not None and chunk[0] > known_ns:
                     self._take(chunk)
+                    self.heard_s = time.monotonic()
                 if self._closing.is_set() or (self._lent.is_set() and isinstance(source, PortSource)):
                     break
         except ExpectedError as error:

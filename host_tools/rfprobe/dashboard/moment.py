@@ -50,9 +50,8 @@ class Moment:
 FIGURES: Final = ("set-point", "power", "impedance", "energy", "sample age", "lost", "dropped", "time")
 
 
-def moment(watched: Watched, now_ns: int, link: str, live: bool) -> Moment:
-    """`link` says where it comes from, or what is wrong with that; `live` whether something may come."""
-    age_s = watched.age_s(now_ns)
+def moment(watched: Watched, age_s: float | None, link: str, live: bool) -> Moment:
+    """`age_s` ago something came; `link` says where from, or what is wrong with that; `live` whether more may come."""
     silent = live and age_s is not None and age_s > STALE_s
     told_link = f"silent for {age_s:.1f} s" if silent else "live" if live and age_s is not None else link
     state = watched.state

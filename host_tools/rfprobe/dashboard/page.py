@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +69,7 @@ class Dashboard:
         link = self.link
         self._tend_launch()
         with link.lock:
-            now = moment(link.watched, time.time_ns(), link.told or link.title, link.live)
+            now = moment(link.watched, link.age_s, link.told or link.title, link.live)
             remarks, made = list(link.watched.remarks), link.watched.remarks_made
             for viewer in self._viewers.values():
                 if viewer.connected:
@@ -159,7 +158,9 @@ class Viewer:
                 self._become = ui.button("Operator", color=None, on_click=self._token_dialog.open)
                 self._become.props('flat no-caps icon="lock"')
                 dark = ui.dark_mode(None)
-                ui.button(color=None, on_click=lambda: _turn(dark)).props('flat round icon="contrast" aria-label="light or dark"')
+                ui.button(color=None, on_click=lambda: _turn(dark)).props(
+                    'flat round icon="contrast" aria-label="light or dark"'
+                )
         self._show_rights()
 
     def _build_figures(self) -> None:
@@ -266,7 +267,7 @@ class Viewer:
         if launch.over and launch.told != self._launch_told:
             self._launch_told = launch.told
             with self._client:
-                ui.notify(launch.told, timeout=8000, close_button="Close", position="top")
+                ui.notify(launch.told, timeout=8000, close_button="Close", position="bottom")
 
     def _show_rights(self) -> None:
         self._start.set_visibility(self._operator and bool(self._dashboard.offer.plans))
@@ -283,7 +284,7 @@ class Viewer:
         self._operator = self._dashboard.is_operator(token.value or "")
         token.value = ""
         if not self._operator:
-            ui.notify("That is not the token.", type="negative", position="top")
+            ui.notify("That is not the token.", type="negative", position="bottom")
             return
         self._token_dialog.close()
         self._show_rights()
@@ -307,7 +308,7 @@ class Viewer:
             return
         self._launch_told = ""
         why_not = self._dashboard.start(str(self._plan.value), bool(self._acknowledge.value))
-        ui.notify(why_not or "Configuring the device…", position="top", timeout=8000 if why_not else 1500)
+        ui.notify(why_not or "Configuring the device…", position="bottom", timeout=8000 if why_not else 1500)
 
     def _ask(self, launch: Launch) -> None:
         asked = launch.asked
