@@ -1,6 +1,7 @@
 """A dashboard in a process of its own, and Debian's Chromium to look at it with."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BROWSERS = ("chromium-headless-shell", "chromium")
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+MAC_BROWSER = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 STATE = ".head .state"
 HEATING = ("heating to the target", "holding the target")
 
@@ -65,8 +67,10 @@ def dashboard(*arguments: str, module: str = "rfprobe.cli") -> Generator[Served]
 def chromium(require_tool: Callable[[str, str], Path]) -> Generator["Browser"]:
     """The browser, or a skip where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: it drives the browser")
-    found = [name for name in BROWSERS if any((Path(place) / name).exists() for place in os.get_exec_path())]
-    program = require_tool(found[0] if found else BROWSERS[0], "the dashboard is looked at with it (make packages)")
+    found = [path for name in BROWSERS if (path := shutil.which(name))]
+    if MAC_BROWSER.exists():
+        found.append(str(MAC_BROWSER))
+    program = found[0] if found else require_tool(BROWSERS[0], "the dashboard is looked at with it (make packages)")
     with sync_api.sync_playwright() as driver:
         # as root, as which a container runs, Chromium starts without its sandbox alone
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
