@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rfprobe.errors import BadInput
+from rfprobe.errors import BadInput, EnvironmentProblem
 from rfprobe.owner import Attached, Owner, Record, find_owner, take_port
 from rfprobe.ports import Port, PortLost
 from rfprobe.replay import Replayed
@@ -48,6 +48,7 @@ class OwnerSource:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._attached = Attached(record)
+        self._beside = Attached(record)  # open already when Stop is said: to connect anew takes two more turns of both
         facts: dict[str, Any] = self._attached.facts
         self.title = f"{record.port}, {record.told()}"
         self.parameters: dict[str, int] = facts.get("parameters") or {}
@@ -57,8 +58,11 @@ class OwnerSource:
         return self._attached.watch()
 
     def stop(self) -> str:
-        with Attached(self._record) as beside:
-            beside.stop()
+        try:
+            self._beside.stop()
+        except EnvironmentProblem:
+            with Attached(self._record) as anew:
+                anew.stop()
         return "STOP passed to the owner"
 
     def note(self, text: str) -> str:
@@ -68,6 +72,7 @@ class OwnerSource:
 
     def close(self) -> None:
         self._attached.close()
+        self._beside.close()
 
 
 class PortSource:

@@ -6,6 +6,7 @@ operator's token has what starts a run.
 
 from __future__ import annotations
 
+import gc
 import secrets
 import socket
 import sys
@@ -29,7 +30,7 @@ from rfprobe.dashboard.moment import FIGURES, Moment, Place, moment
 from rfprobe.dashboard.plot import Plot
 from rfprobe.words import NOT_A_MEDICAL_DEVICE
 
-REFRESH_EVERY_s: Final = 0.25
+REFRESH_EVERY_s: Final = 0.33
 SPAN_s: Final = {"all": 0, "10 min": 600, "2 min": 120}
 LOG_LINES: Final = 200
 _HERE = Path(__file__).parent
@@ -394,6 +395,7 @@ def serve(dashboard: Dashboard, listening: socket.socket, told: Callable[[], Non
     core.sio.eio.cors_allowed_origins = sorted(door.origins)
     config = uvicorn.Config(door, log_level="warning", ws="wsproto", timeout_graceful_shutdown=1)
     nicegui_app.on_startup(told)
+    nicegui_app.on_startup(gc.freeze)  # what is imported stays: no collection looks through it while Stop waits
     uvicorn.Server(config).run(sockets=[listening])
 
 
