@@ -78,8 +78,8 @@ def started(page: "Page", bench: VirtualBench) -> None:
     shows(page, *HEATING)
 
 
-def newest_result(folder: Path) -> str:
-    """How the newest run ended, when its session is closed."""
+def ended(folder: Path) -> Path:
+    """The newest run's session, when it is closed."""
     runs: list[Path] = []
 
     def closed() -> bool:
@@ -88,8 +88,7 @@ def newest_result(folder: Path) -> str:
             return session.closed
 
     until(closed)
-    with Session(runs[0]) as session:
-        return str(session.meta["result"])
+    return runs[0]
 
 
 # What it shows
@@ -118,10 +117,16 @@ def test_the_operator_starts_what_the_device_understood_and_a_viewer_stops_it(
     values = [float(each) for each in viewer.locator(".tile .value").all_text_contents()]
     assert len(values) == 3 and all(30.0 < value < 60.0 for value in values)
     assert "State: heating to the target." in viewer.inner_text(".log")
+    operator.get_by_role("button", name="Note").click()
+    operator.get_by_label("A note for the session").fill("pale ring")
+    operator.keyboard.press("Enter")
+    operator.wait_for_timeout(500)
     viewer.get_by_role("button", name="STOP RF").click()
     until(lambda: not bench.enabled, 2.0)
     shows(viewer, "stopped")
-    assert newest_result(folder) == "stopped"
+    with Session(ended(folder)) as session:
+        assert session.meta["result"] == "stopped"
+        assert list(session.notes["text"]) == ["pale ring"]
     operator.get_by_text("Stopped by the operator.").first.wait_for()
     shows(viewer, "stopped")
     until(lambda: "watched" in (viewer.text_content(".footnote") or ""))  # the port is owned again
@@ -208,7 +213,8 @@ def test_a_dashboard_that_is_killed_takes_the_run_it_began_with_it(
         started(operator, other_bench)
         served.process.kill()
         until(lambda: not other_bench.enabled, 1.0)
-    assert newest_result(folder / "killed") == "stopped"
+    with Session(ended(folder / "killed")) as session:
+        assert session.meta["result"] == "stopped", "and it was told to stop, not left to its lease"
 
 
 def test_the_stop_of_a_page_without_scripts_is_a_plain_form(served: Served, browser: "Browser") -> None:

@@ -100,7 +100,9 @@ class Link:
             self.told = str(error)
 
     def lend(self) -> bool:
-        """Let go of the port, so that a run can own it; whether that is done. What it will own is attached to."""
+        """Let go of the port, so that a run can own it, and attach to that; whether that is done (in seconds)."""
+        if isinstance(self._source, OwnerSource):
+            return False
         self._let_go.clear()
         self._lent.set()
         return self._let_go.wait(LET_GO_WITHIN_s)

@@ -6,10 +6,12 @@ operator's token has what starts a run.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,7 @@ class Dashboard:
         self.link = link
         self.offer = offer
         self.launch: Launch | None = None
+        self._starting = threading.Lock()
         self._token = token
         self._viewers: dict[str, Viewer] = {}
 
@@ -86,17 +89,23 @@ class Dashboard:
             self.launch.stop()
 
     def start(self, plan: str, acknowledge: bool) -> str:
-        """Begin a run; it asks before it arms. Says why not, if not."""
+        """Begin a run, which asks before it arms; says why not, if not. Takes a while: not for the event loop."""
         if plan not in self.offer.plans:
             return "no such plan is offered here"
-        if self.launch is not None and not self.launch.over:
-            return "a run is under way"
-        if not self.link.lend():
-            self.link.take_back()
-            return "the port was not let go of"
-        cleared = ("--acknowledge",) if acknowledge else ()
-        self.launch = Launch((self.offer.plans[plan], *self.offer.arguments, *cleared))
-        return ""
+        if not self._starting.acquire(blocking=False):
+            return "a run is being started"
+        try:
+            if self.launch is not None and not self.launch.over:
+                return "a run is under way"
+            self.launch = None  # what is over takes the port back no more
+            if not self.link.lend():
+                self.link.take_back()
+                return "the port belongs to another process"
+            cleared = ("--acknowledge",) if acknowledge else ()
+            self.launch = Launch((self.offer.plans[plan], *self.offer.arguments, *cleared))
+            return ""
+        finally:
+            self._starting.release()
 
     def close(self) -> None:
         """A run that was started here ends with this."""
@@ -290,12 +299,12 @@ class Viewer:
         self._token_dialog.close()
         self._show_rights()
 
-    def _keep_note(self, note: ui.input) -> None:
+    async def _keep_note(self, note: ui.input) -> None:
         text = (note.value or "").strip()
         note.value = ""
         self._note_dialog.close()
         if self._operator and text:
-            self._dashboard.link.note(text[:500])
+            await asyncio.to_thread(self._dashboard.link.note, text[:500])
 
     def _open_start(self) -> None:
         faulty = self._dashboard.link.watched.state == "FAULT"
@@ -303,12 +312,13 @@ class Viewer:
         self._acknowledge.set_visibility(faulty)
         self._start_dialog.open()
 
-    def _configure(self) -> None:
+    async def _configure(self) -> None:
         self._start_dialog.close()
         if not self._operator:
             return
         self._launch_told = ""
-        why_not = self._dashboard.start(str(self._plan.value), bool(self._acknowledge.value))
+        plan, acknowledge = str(self._plan.value), bool(self._acknowledge.value)
+        why_not = await asyncio.to_thread(self._dashboard.start, plan, acknowledge)
         ui.notify(why_not or "Configuring the device…", position="bottom", timeout=8000 if why_not else 1500)
 
     def _ask(self, launch: Launch) -> None:
