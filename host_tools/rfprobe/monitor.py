@@ -5,6 +5,7 @@ The plot is decimated to its own columns before it is drawn, so an hour takes no
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections import deque
@@ -126,6 +127,8 @@ class Monitor(App[None]):
 
     def on_mount(self) -> None:
         self._show_past()
+        gc.collect()
+        gc.freeze()  # what is imported stays: a full collection that looks through it takes as long as four frames
         self.set_interval(REDRAW_EVERY_S, self.redraw)
         self.run_worker(self._listen, thread=True, name="source")
 
