@@ -62,11 +62,12 @@ def served(bench: VirtualBench) -> Iterator[Served]:
 
 
 @pytest.fixture(autouse=True)
-def _no_page_stays_open(browser: "Browser") -> Iterator[None]:
-    """Each costs the machine four pictures a second."""
+def _no_page_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each costs the machine some pictures a second."""
     yield
-    for context in browser.contexts:
-        context.close()
+    if "browser" in request.fixturenames:
+        for context in request.getfixturevalue("browser").contexts:
+            context.close()
 
 
 def started(page: "Page", bench: VirtualBench) -> None:
