@@ -1,6 +1,5 @@
 """`rfprobe dashboard`: a device, a run or a session on a page in the browser; the operator can start a run there."""
 
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +43,8 @@ def dashboard(
     the page can stop RF, by one click or by capital S. Starting a PLAN needs the token that is printed here, and
     the operator's yes to the plan as the device understood it. Ctrl-C ends the dashboard, and a run begun from it.
     """
+    from secrets import token_hex
+
     from rfprobe.bench_file import read_bench
     from rfprobe.port_names import resolve_port
     from rfprobe.session import open_session
@@ -68,7 +69,7 @@ def dashboard(
     arguments += [] if report else ["--no-report"]
     arguments += ["--sample", str(sample)] if sample is not None else []
     arguments += [part for pair in pairs or [] for part in ("-m", pair)]
-    token = secrets.token_hex(16)
+    token = token_hex(16)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     with listening, Link(name, session, speed, output) as link:
         shown = Dashboard(link, token, Offer(offered, arguments))
