@@ -16,6 +16,9 @@ from rfprobe_core.kernels_plain import (
     push_slope,
     same_bytes,
     slope_mC_per_s,
+    write_poll,
+    write_record,
+    write_tip,
 )
 from rfprobe_core.kernels_plain import judge_rows as judge_each_row
 
@@ -37,6 +40,9 @@ __all__ = (
     "same_bytes",
     "slope_mC_per_s",
     "write_ages",
+    "write_poll",
+    "write_record",
+    "write_tip",
 )
 
 _CODES = [bytes([length + 1]) for length in range(255)]

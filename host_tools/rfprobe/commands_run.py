@@ -119,7 +119,7 @@ def _run_on(
 ) -> str:
     """The whole run; returns its result. Raises where there was none."""
     from rfprobe.board_run import BoardRun, RunParts
-    from rfprobe.client import OVER, RunClient
+    from rfprobe.client import OVER, FetchBox, RunClient
     from rfprobe.owner import Owner, take_port
     from rfprobe.progress import ProgressView
     from rfprobe.run_meta import group_digests, told_meta
@@ -128,7 +128,12 @@ def _run_on(
 
     cleared = OVER if wishes.acknowledge else OVER - {protocol.FAULT}
     client = RunClient(
-        values, protocol.protocol_digest(), acknowledge=cleared, ask_first=True, first_id=time.time_ns() % (1 << 28) + 1
+        values,
+        protocol.protocol_digest(),
+        acknowledge=cleared,
+        ask_first=True,
+        black_box=FetchBox.AFTER_FAULT,
+        first_id=time.time_ns() % (1 << 28) + 1,
     )
     names = _names_of(name)
     with ExitStack() as stack:

@@ -233,6 +233,14 @@ for fresh, tick in {ages}:
     table = array("i", [7] * 6)
     k.write_ages(table, 1, array("i", fresh), 4, tick, 100_000)
     print(list(table))
+ring = bytearray(96)
+for record, power, table, numbers, poll, tip in {records}:
+    k.write_record(ring, record, array("i", power), array("i", table), *numbers)
+    if poll:
+        k.write_poll(ring, record, *poll)
+    if tip:
+        k.write_tip(ring, record, array("i", tip[0]), *tip[1:])
+    print(ring.hex())
 for one, other in {pairs}:
     print(bool(k.same_bytes(one, other, 1, 4)))
 """
@@ -260,6 +268,24 @@ def _states(chance: random.Random) -> list[tuple[list[int], list[tuple[int, ...]
     return made
 
 
+def _records(chance: random.Random) -> list[tuple[Any, ...]]:
+    """Arguments of the black box's loops, at and beyond what its words hold."""
+    made = []
+    for _ in range(60):
+        power = [chance.choice((0, 31_009, 655_349, 655_350, 5_000_000)) for _ in range(4)]
+        power += [chance.randrange(2), chance.choice((1_024, 4_096, 8_192))]
+        table = [(1 << 29) + chance.choice((0, 1, 3, 7, 8, 1_000, 1_000_000)) for _ in range(6)]
+        numbers = [chance.choice((0, 65_535, 65_536, LARGEST)), chance.randrange(10), chance.randrange(10)]
+        numbers += [chance.choice((1, 100)), chance.choice((0, 65_536, 1_000_000)), chance.randrange(2)]
+        numbers += [chance.choice((0, 65_535)), chance.choice((0, 50_000)), chance.choice((-100_000, 0, 7, 500_000))]
+        millis = (-100_000, -32_769, -1, 0, 32_768, 300_000)
+        poll = [chance.randrange(4), chance.randrange(9), chance.choice(millis), chance.choice(millis)]
+        tip = [[(1 << 29) + chance.choice(millis) for _ in range(4)], *chance.sample(range(4), 3)]
+        seen = chance.choice(([poll, []], [[], tip], [[], []]))
+        made.append((chance.randrange(3), power, table, numbers, *seen))
+    return made
+
+
 def test_arithmetic_is_the_same_everywhere() -> None:
     """All kernels of sums and products, on MicroPython both as plain Python and as viper, and here."""
     chance = random.Random(5)
@@ -271,6 +297,7 @@ def test_arithmetic_is_the_same_everywhere() -> None:
             for period in (10, 100, 250)
         ],
         "ages": [([-1, 0, tick, max(tick - 120, 0)], tick) for tick in (0, 1, 99_999, 100_001, (1 << 30) - 1)],
+        "records": _records(chance),
         "pairs": [
             (b"abcde", b"abcde"),
             (b"xbcdx", b"abcde"),
