@@ -102,7 +102,7 @@ clean: ## Remove what was made here: environments, stubs, caches, builds. Sessio
 
 $(LOCKED):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 15) else "setup: rfprobe needs Python 3.11 to 3.14, and $(PYTHON) is %d.%d; name another with PYTHON=" % v)'
-	@echo "setup: installing the pinned packages (280 MB to fetch, 1 GB on disk) into $(VENV): a minute or two"
+	@echo "setup: installing the pinned packages (350 MB to fetch, 1.4 GB on disk) into $(VENV): a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV)
 # esptool comes as source alone: it is built by the setuptools of build.txt, which the hashes vouch for as well.
 	@$(PIP) install $(PINNED) -r requirements/build.txt

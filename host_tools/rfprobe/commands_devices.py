@@ -82,7 +82,7 @@ def console(port: PortOption = None) -> None:
         raise BadInput("rfprobe console: stdin is no terminal, and the prompt is to be typed at")
     device = look_at(name)
     if device.runs == "firmware":
-        stop_directly(name)
+        print(stop_directly(name))
     print(f"{name}: {device.text}", file=sys.stderr)
     done = subprocess.run([sys.executable, "-m", "mpremote", "connect", name, "repl"], check=False)
     if done.returncode:
