@@ -171,3 +171,4 @@ def test_the_integral_ends_at_fifty_watts_below_nothing_not_above() -> None:
     for _ in range(6):
         asked(made, -10_000, 7_500, 25)
     assert made._integral_uW == -50_000_000
+    assert asked(made, -10_000, 0, 25) == 0
