@@ -194,6 +194,8 @@ class ScriptedDevice:
             return protocol.ACK_WRONG_STATE, no_key, 0, 0
         if verb == "SET":
             return self._set(words[0], int(words[1]))
+        if verb == "GET":
+            return protocol.ACK_OK, plan.INDEX[words[0]], self.values[words[0]], 0
         if verb == "CONFIGURE":
             return protocol.ACK_OK, no_key, self.digest(), 0
         if verb == "ACKNOWLEDGE":

@@ -90,11 +90,8 @@ def refused(tmp_path: Path, content: str) -> re.Match[str]:
         ("Hz = 50", "Hz = 50.0", "Hz", 1, "mains.Hz", "a whole number"),
         ("used = false", "used = 0", "used", 1, "footswitch.used", "true or false"),
         ("inverted = false", 'inverted = "no"', "inverted", 1, "rf_stage.inverted", "true or false"),
-        ("v_gain = 1.0", "v_gain = 2.0", "v_gain", 1, "calibration.v_gain", "0.5 to 1.5"),
-        ("[0.0, 0.0, 0.0]", "[0.0, 9.0, 0.0]", "tc_offset_C", 1, "calibration.tc_offset_C[1]", "-5 to 5 °C"),
-        ("[0.0, 0.0, 0.0]", "[0, 0, 0, 0]", "tc_offset_C", 1, "calibration.tc_offset_C", "more offsets than"),
-        ("[0.0, 0.0, 0.0]", "0.0", "tc_offset_C", 1, "calibration.tc_offset_C", "must be a list"),
         ("[footswitch]", "[pedal]", "[footswitch]", 1, "pedal", "unknown key"),
+        ("[mains]", "[calibration]\nv_gain = 1.0\n[mains]", "[mains]", -1, "calibration", "rfprobe calibrate"),
         (
             "carrier_kHz = 480.0",
             "carrier_kHz = 5.0",

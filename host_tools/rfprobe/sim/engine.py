@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from rfprobe.run_meta import digest_of, ended_meta, firmware_digest, group_diges
 from rfprobe.session import Session, open_session
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
+from rfprobe.sim.bench_setup import BenchSetup
 from rfprobe.sim.faults import parse_fault, start_of_clock
 from rfprobe.sim.lockstep import LockStep
 from rfprobe.sim.plant import TICK_S, Plant
@@ -45,9 +46,11 @@ class SimulationInput:
     start_us: int = 0
     first_tick: int = 0
     record_pins: bool = False
+    setup: BenchSetup = BenchSetup()
     values: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.setup.check_roles(self.probe.roles)
         self.values = device_values(self.plan, self.probe)
 
     @property
@@ -66,14 +69,15 @@ def build(given: SimulationInput) -> LockStep:
     """The virtual probe of this input, powered and at its first tick."""
     faults = [parse_fault(each, given.probe.roles) for each in given.faults]
     start_us = start_of_clock(faults, given.start_us)
-    plant = Plant(given.tissue, given.probe, given.seed, faults, start_us)
+    plant = Plant(given.tissue, given.probe, given.seed, faults, start_us, given.setup)
     uid = f"sim{given.seed & 0xFFFFFFFF:08x}"
-    runtime = make_runtime(given.runtime, given.nonce_seed, uid, start_us, given.first_tick)
+    kept = given.setup.calibration
+    runtime = make_runtime(given.runtime, given.nonce_seed, uid, start_us, given.first_tick, kept)
     if given.record_pins:
-        runtime = PinRecorder(runtime, given.nonce_seed, uid, start_us, given.first_tick)
+        runtime = PinRecorder(runtime, given.nonce_seed, uid, start_us, given.first_tick, kept)
 
     def boot(now_us: int) -> Runtime:
-        return make_runtime(given.runtime, given.nonce_seed + 1, uid, now_us, 0)
+        return make_runtime(given.runtime, given.nonce_seed + 1, uid, now_us, 0, kept)
 
     return LockStep(plant, runtime, boot)
 
@@ -92,6 +96,7 @@ def simulate(
     start_us: int = 0,
     first_tick: int = 0,
     record_pins: bool = False,
+    setup: BenchSetup | None = None,
 ) -> Session:
     """Run the plan on the virtual probe and return its session, closed and complete.
 
@@ -100,6 +105,8 @@ def simulate(
     preset = load_tissue(tissue) if isinstance(tissue, str) else tissue
     runtime = runtime or default_runtime()[0]
     given = SimulationInput(plan, probe, preset, runtime, seed, faults, start_us, first_tick, record_pins)
+    if setup is not None:
+        given = replace(given, setup=setup)
     with _powered(given) as device:
         writer = SessionWriter.create(out_dir, plan.name, sample or preset.name, _meta(given))
         try:
@@ -140,6 +147,7 @@ def _meta(given: SimulationInput) -> dict[str, Json]:
         "seed": given.seed,
         "tissue": given.tissue.model_dump(),
         "faults": list(given.faults),
+        "bench_setup": given.setup.meta(),
         "tick_zero": given.first_tick,
         "digests": _json(_digests(given)),
         "start_us": given.start_us,
