@@ -339,6 +339,7 @@ class RunClient:
             return
         self._queue.clear()
         self._in_flight.clear()
+        self._renewals.clear()
         self._owned = self._acknowledged = self._checked = self._armed = self._storing = False
         self._lease_due_s = math.inf
         self._hello_due_s = -math.inf

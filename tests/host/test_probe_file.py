@@ -91,7 +91,7 @@ def refused(tmp_path: Path, content: str) -> re.Match[str]:
         ("used = false", "used = 0", "used", 1, "footswitch.used", "true or false"),
         ("inverted = false", 'inverted = "no"', "inverted", 1, "rf_stage.inverted", "true or false"),
         ("[footswitch]", "[pedal]", "[footswitch]", 1, "pedal", "unknown key"),
-        ("[mains]", "[calibration]\nv_gain = 1.0\n[mains]", "[mains]", -1, "calibration", "rfprobe calibrate"),
+        ("[mains]", "[calibration]\nv_gain = 1.0\n[mains]", "[mains]", 1, "calibration", "rfprobe calibrate"),
         (
             "carrier_kHz = 480.0",
             "carrier_kHz = 5.0",
@@ -129,7 +129,7 @@ def test_a_profile_without_thermocouples_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_profiles_are_good(name: str) -> None:
     probe = read_probe(PROBES / f"{name}.toml")
     values = probe.values()
-    assert list(values) == [row[0] for row in device.PARAMETERS if row[1] != device.PLAN]
+    assert list(values) == [row[0] for row in device.PARAMETERS if row[1] == device.PROFILE]
     assert all(device.in_range(device.INDEX[key], value) for key, value in values.items())
     table = probe.profile.probe
     radius_mm = equal_impedance_radius_mm(table.tip_mm, table.diameter_mm)
@@ -157,7 +157,6 @@ def test_units_become_the_devices() -> None:
     assert values["max_current_uA"] == 1_000_000
     assert values["min_current_uA"] == 5_000
     assert values["max_duty"] == round(0.98 * 65_535)
-    assert values["v_gain_ppm"] == 1_000_000
     assert values["mains_hz"] == 50
 
 
