@@ -218,7 +218,7 @@ def _told_end(run: "BoardRun", client: "RunClient", path: Path, wishes: _Wishes)
     from rfprobe.session import Session
 
     if not client.arm_asked:
-        raise _nothing_begun(client)
+        raise nothing_begun(client)
     if run.failure is not None:
         raise EnvironmentProblem(f"{run.failure}. The run was stopped; what was recorded before is in {path}")
     with Session(path) as session:
@@ -238,7 +238,7 @@ def _told_end(run: "BoardRun", client: "RunClient", path: Path, wishes: _Wishes)
     return str(result)
 
 
-def _nothing_begun(client: "RunClient") -> Exception:
+def nothing_begun(client: "RunClient") -> Exception:
     """Why there was no run: nothing was armed."""
     from rfprobe.client import OVER
     from rfprobe.ports import PortLost
