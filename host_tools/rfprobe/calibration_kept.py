@@ -89,7 +89,7 @@ class Kept:
             for each in self.concerned
         ]
         return (
-            f"Uncalibrated: {why} ({', '.join(told)}). Nominal values are used, "
+            f"Uncalibrated: {why} ({', '.join(told)}). These sensors are read with nominal values, "
             f"and the power is limited to {self.allowed_power_W:g} W."
         )
 
@@ -107,6 +107,7 @@ class Kept:
             "state": self.state,
             "digest": self.digest,
             "sentence": self.sentence,
+            "note": self.copy_note,
             "copies": dict(zip(COPY_NAMES, self.copies, strict=True)),
             "allowed_power_W": self.allowed_power_W,
             "sensors": [cast("dict[str, Json]", dict(vars(each))) for each in self.sensors],

@@ -137,7 +137,7 @@ class RunClient:
         self._owned = False
         self._acknowledged = False
         self._checked = False
-        self._configured_as = 0
+        self._configured_as = -1
         self._storing = False
         self.stored = False
         """Whether the device keeps what `store` gave it."""
@@ -220,6 +220,11 @@ class RunClient:
     def digest(self) -> int:
         """The digest over all values, which ARM quotes; the device's own part counts once it was told."""
         return self._digest
+
+    @property
+    def configured(self) -> bool:
+        """Whether the device has said of every value how it has it."""
+        return self._configured_as >= 0 and self._configured_as == self._digest
 
     @property
     def values(self) -> dict[str, int]:
@@ -340,6 +345,7 @@ class RunClient:
         self._queue.clear()
         self._in_flight.clear()
         self._renewals.clear()
+        self._configured_as = -1
         self._owned = self._acknowledged = self._checked = self._armed = self._storing = False
         self._lease_due_s = math.inf
         self._hello_due_s = -math.inf

@@ -58,6 +58,7 @@ def run(
     in a session. Ctrl-C stops RF (exit code 5). Others can attach with `rfprobe monitor` meanwhile.
     """
     from rfprobe.bench_file import read_bench
+    from rfprobe.calibration_kept import today_day
     from rfprobe.plan_file import read_plan
     from rfprobe.port_names import resolve_port
     from rfprobe.probe_file import device_values, read_probe
@@ -66,7 +67,7 @@ def run(
 
     bench = read_bench()
     plan_file, probe_file = read_plan(find("plans", plan)), read_probe(find("probes", probe))
-    values = device_values(plan_file, probe_file)
+    values = {**device_values(plan_file, probe_file), "today_day": today_day()}
     told = read_sample(sample, pairs or [], bench)
     if not yes and not sys.stdin.isatty():
         raise BadInput("rfprobe run: nobody is there to confirm the plan (stdin is no terminal): give --yes")
@@ -163,6 +164,8 @@ def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> bool
     from rich.console import Console
     from rich.text import Text
 
+    from rfprobe.calibration_kept import kept
+    from rfprobe.client import TOLD
     from rfprobe.commands_plan import understood_table
 
     hello = client.hello
@@ -173,8 +176,13 @@ def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> bool
     )
     console = Console(stderr=True, highlight=False)
     console.print(understood_table(plan, client.understood))
-    told = {name for name, value in values.items() if client.understood.get(name) == value}
-    console.print(Text(f"{len(told)} of {len(values)} values confirmed by the device, digest {client.digest:07x}"))
+    told = {name for name in TOLD if client.understood.get(name) == values[name]}
+    console.print(Text(f"{len(told)} of {len(TOLD)} values confirmed by the device, digest {client.digest:07x}"))
+    found = kept(client.values)
+    for note in filter(None, (found.copy_note, found.sentence)):
+        console.print(Text(f" {note} ", style="bold white on red"))
+    if found.valid:
+        console.print(Text(f"calibration {found.digest}: valid"))
     return True
 
 

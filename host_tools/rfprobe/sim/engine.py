@@ -12,7 +12,7 @@ from rfprobe.pin_record import META, PinRecorder
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
 from rfprobe.progress import Progress, ProgressView
-from rfprobe.run_meta import digest_of, ended_meta, firmware_digest, group_digests, told_meta
+from rfprobe.run_meta import digest_of, ended_meta, firmware_digest, group_digests, told_meta, understood_meta
 from rfprobe.session import Session, open_session
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
@@ -255,6 +255,7 @@ class _Run:
                 "tissue_peak_C": plant.tissue_peak_C,
             },
             **ended_meta(client),
+            **understood_meta(client, _digests(self._given)),
             "stop_tick": self._stop_tick,
             "simulated_s": plant.t_s,
             "wall_s": time.perf_counter() - self._began,
