@@ -5,7 +5,6 @@ MicroPython 1.29 or newer (`esp32.RMT` on the newer driver of ESP-IDF). boards/e
 otherwise than the RP2040, and why there is no independent dead-man to claim.
 """
 
-import errno
 import gc
 import os
 import select
@@ -268,13 +267,10 @@ class Esp32Board:
 
     def calibration_read(self, copy):
         """Return the bytes of copy 0 or 1 of the calibration, none where there is no such file. At rest only."""
-        try:
-            with open(CALIBRATION_FILES[copy], "rb") as file:
-                return file.read()
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+        if CALIBRATION_FILES[copy] not in os.listdir():
             return b""
+        with open(CALIBRATION_FILES[copy], "rb") as file:
+            return file.read()
 
     def calibration_write(self, copy, data):
         """Replace a copy. At rest only: the flash stops the chip for tens of milliseconds a sector."""

@@ -10,7 +10,6 @@ The official image and the project's own run this file alike; it needs MicroPyth
 import rf_pins  # first: the RF pins are low from here on
 
 # isort: split
-import errno
 import gc
 import os
 import select
@@ -340,13 +339,10 @@ class Board:
 
     def calibration_read(self, copy):
         """Return the bytes of copy 0 or 1 of the calibration, none where there is no such file. At rest only."""
-        try:
-            with open(CALIBRATION_FILES[copy], "rb") as file:
-                return file.read()
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+        if CALIBRATION_FILES[copy] not in os.listdir():
             return b""
+        with open(CALIBRATION_FILES[copy], "rb") as file:
+            return file.read()
 
     def calibration_write(self, copy, data):
         """Replace a copy. At rest only: the flash stops the chip for tens of milliseconds a sector."""
