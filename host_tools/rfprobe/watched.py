@@ -113,8 +113,10 @@ class Watched:
             self.dose_min = {name: frame.value(f"tc{place}_cem43_ms") / 60_000 for name, place in self.places.items()}
         elif frame.type == protocol.HEALTH:
             self.dropped = frame.value("frames_dropped")
-        elif frame.type == protocol.HELLO and frame.hello.get("cal_state") in ("none", "expired", "corrupt"):
-            self._remark(f"the device's calibration: {frame.hello['cal_state']}; its power is limited")
+        elif frame.type == protocol.HELLO:
+            state = frame.hello.get("cal", "").partition(" ")[2]
+            if state in ("none", "expired", "corrupt"):
+                self._remark(f"the device's calibration: {state}; its power is limited")
         elif frame.type == protocol.EVENT:
             from rfprobe.session import event_text
 

@@ -223,9 +223,20 @@ def test_hello_names_digest_and_state(kind: str) -> None:
     bench = Bench()
     bench.board.flash = copies_of(kind)
     bench.in_state(p.IDLE)
-    hello = said_hello(bench)
-    assert hello["cal_state"] == ("valid" if kind == "exact" else kind)
-    assert hello["cal"] == f"{plan.digest(bench.controller.values, plan.CALIBRATION):07x}"
+    digest = plan.digest(bench.controller.values, plan.CALIBRATION)
+    assert said_hello(bench)["cal"] == f"{digest:07x} {'valid' if kind == 'exact' else kind}"
+
+
+def test_a_long_hello_is_not_cut() -> None:
+    bench = Bench()
+    bench.board.flash = copies_of("corrupt")
+    bench.board.name = "esp32_generic"  # type: ignore[misc]
+    bench.board.unique_id = lambda: "e6616407e3646b2f"  # type: ignore[method-assign]
+    bench.in_state(p.IDLE)
+    bench.controller.commands.owned = False
+    bench.controller.commands.nonce = (1 << 20) - 1
+    bench.controller.tick_count = p.U32_MAX - 100
+    assert said_hello(bench)["caps"] == ",".join(plan.MODE_NAMES[mode] for mode in plan.MODES_AVAILABLE)
 
 
 def said_hello(bench: Bench) -> dict[str, str]:
