@@ -25,7 +25,8 @@ from rfprobe.wire import Frame
 from rfprobe_core import plan, protocol
 
 TELEMETRY_TICKS: Final = 5
-DRIFT_MAX_C_PER_S: Final = 0.02
+# Between the means of the window's three thirds: a slope alone is zero at the turning point of a slow curve.
+DRIFT_MAX_C: Final = 0.08
 SPREAD_MAX_C: Final = 0.15
 MOVED_SHARE: Final = 0.5  # of the way between two baths: then the probe is in the next one
 SETTLE_S: Final = 1.0  # after RF has come on, before its readings count
@@ -196,9 +197,9 @@ class CalibrationBench:
             if reading is not None and not reading.done:
                 shown.append(pair)
         self._check_end(client, power_W)
-        if reading is None or not shown or not zeros:
+        meter_W = None if reading is None else reading.wait()
+        if meter_W is None or not shown or not zeros:
             raise CheckFailed(f"{power_W:g} W: RF was not on for long enough to be measured")
-        meter_W = reading.wait()
         return LoadPoint(power_W, meter_W, *_mean(shown), len(shown)), _mean(zeros)
 
     def _check_end(self, client: RunClient, power_W: float) -> None:
@@ -249,13 +250,11 @@ class _Window:
         span = (self._samples[-1][0] - self._samples[0][0]) & _TICK_MASK
         return min(1.0, span / (0.9 * self._window_ticks))
 
-    def _drift_C_per_s(self) -> float:
-        first = self._samples[0][0]
-        times = [((tick - first) & _TICK_MASK) * _TICK_S for tick, _ in self._samples]
-        middle = sum(times) / len(times)
-        mean = self._mean()
-        over = sum((at - middle) * (value - mean) for at, (_, value) in zip(times, self._samples, strict=True))
-        return over / sum((at - middle) ** 2 for at in times)
+    def _drift_C(self) -> float:
+        values = [value for _, value in self._samples]
+        third = len(values) // 3
+        means = [sum(part) / third for part in (values[:third], values[third : 2 * third], values[-third:])]
+        return max(means) - min(means)
 
     def _mean(self) -> float:
         return sum(value for _, value in self._samples) / len(self._samples)
@@ -275,9 +274,11 @@ class _Window:
                 return [f"{role} {shown_C:.2f} °C: not in the bath of {reference_C:g} °C yet"]
         if self.share < 1.0:
             return [f"{role} {shown_C:.2f} °C: watched for too short a time"]
-        drift, spread_C = self._drift_C_per_s(), self._spread_C()
-        if abs(drift) > DRIFT_MAX_C_PER_S or spread_C > SPREAD_MAX_C:
-            return [f"{role} {shown_C:.2f} °C: drifts by {drift:+.3f} °C/s, spread {spread_C:.2f} °C"]
+        if len(self._samples) < 9:
+            return [f"{role} {shown_C:.2f} °C: too few readings"]
+        drift_C, spread_C = self._drift_C(), self._spread_C()
+        if drift_C > DRIFT_MAX_C or spread_C > SPREAD_MAX_C:
+            return [f"{role} {shown_C:.2f} °C: drifts by {drift_C:.2f} °C, spread {spread_C:.2f} °C"]
         return []
 
     def point(self, reference_C: float) -> BathPoint:

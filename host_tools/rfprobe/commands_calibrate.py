@@ -77,8 +77,8 @@ def tc(
 ) -> None:
     """Calibrate thermocouples in two baths or more, against a reference.
 
-    A point is taken as soon as the readings have stood still for --window seconds: drift below 0.02 °C/s, spread
-    below 0.15 °C. With --point for each bath the probe may be moved without a key: the next point is waited for until
+    A point is taken as soon as the readings have stood still for --window seconds: the means of its three thirds
+    within 0.08 °C, the spread below 0.15 °C. With --point for each bath the probe may be moved without a key: the next point is waited for until
     the readings have gone half the way there. RF stays off.
     """
     from rfprobe.calibration_bench import resting_values
@@ -90,12 +90,15 @@ def tc(
         check_bath_temperatures(point)
     else:
         _need_terminal("--point for each bath")
+    if not yes:
+        _need_terminal("--yes")
     profile = _profile(probe)
     places = _places_named(place or [], profile)
     with _bench(port, profile, "rfprobe calibrate tc") as bench:
         client = bench.configured(resting_values(profile))
         _say(f"{_told(client)}; calibrating {', '.join(_roles(profile, places))} against {name}")
         rows = _bath_rows(bench, client, places, point or [], window, within)
+        bench.let_go(client)
         changes: dict[str, int] = {}
         fitted: list[dict[str, Any]] = []
         for at, which in enumerate(places):
@@ -114,7 +117,7 @@ def tc(
             fitted.append({"place": f"tc{which}", "role": role, "offset_C": line.offset, "gain": line.gain,
                            "points": [vars(each) for each in points], "residuals_C": list(residuals)})  # fmt: skip
         _print_baths(fitted)
-        _keep(bench, client, changes, _Record("tc", name, valid_days, fitted), yes, output, as_json)
+        _keep(bench, changes, _Record("tc", name, valid_days, fitted), yes, output, as_json)
 
 
 @calibrate_app.command(
@@ -194,8 +197,7 @@ def rf(
              "points": [vars(each) for each in points], "residuals": list(fit.residuals)}
         ]  # fmt: skip
         _print_loads(fitted[0])
-        client = bench.configured(resting_values(profile))
-        _keep(bench, client, changes, _Record("rf", name, valid_days, fitted), yes, output, as_json)
+        _keep(bench, changes, _Record("rf", name, valid_days, fitted), yes, output, as_json)
 
 
 @calibrate_app.command("show", epilog="Example: rfprobe calibrate show --port @left --json")
@@ -288,12 +290,15 @@ def _load_told(load: float | None, powers: Sequence[float], profile: "ProbeFile"
 def _bench(port: str | None, profile: "ProbeFile", what: str) -> "Generator[CalibrationBench]":
     """The device, owned by this process until the block ends."""
     import time
+    from importlib import import_module
 
     from rfprobe.calibration_bench import CalibrationBench, PortLine
     from rfprobe.owner import Owner, take_port
     from rfprobe.port_names import resolve_port
 
     name = resolve_port(port)
+    for module in ("numpy", "rich.progress", "rich.table"):  # now: later they take as long as the lease lasts
+        import_module(module)
     with stop_signals() as stop_requested:
         opened = take_port(name)
         try:
@@ -435,7 +440,6 @@ class _Record:
 
 def _keep(
     bench: "CalibrationBench",
-    client: "RunClient",
     changes: dict[str, int],
     record: _Record,
     yes: bool,
@@ -443,15 +447,12 @@ def _keep(
     as_json: bool,
 ) -> None:
     """Write it to the device, if that is wanted, and beside it a record for people."""
-    from rfprobe.calibration_bench import Reading
+    from rfprobe.calibration_bench import resting_values
     from rfprobe.calibration_kept import kept, today_day
 
-    if not yes:
-        _need_terminal("--yes")
-        reading = Reading(lambda: float(_asked("Write this to the device? [y/N] ")))
-        bench.wait_for(client, lambda: reading.done)
-        if not reading.answer:
-            raise OperatorStop("rfprobe: nothing was written to the device")
+    if not yes and not _asked("Write this to the device? [y/N] "):
+        raise OperatorStop("rfprobe: nothing was written to the device")
+    client = bench.configured(resting_values(bench.probe))
     values = bench.store(client, changes, today_day())
     bench.let_go(client)
     path = _written(folder, record, client, changes)
@@ -551,12 +552,13 @@ def _print_loads(fitted: dict[str, Any]) -> None:
 
 def print_kept(found: "Kept") -> None:
     """What the device keeps, on stdout."""
-    columns = ("sensor", "role", "state", "calibrated", "expires", "left over", "correction", "reference")
-    rows = [
-        (each.name, each.role, each.state, each.date, each.expires, each.residual, each.correction, each.reference)
-        for each in found.sensors
-    ]
+    names = [f"{each.role} ({each.name})" for each in found.sensors]
+    columns = ("sensor", "state", "calibrated", "expires", "left over")
+    states = [(each.state, each.date, each.expires, each.residual) for each in found.sensors]
+    rows = [(name, *state) for name, state in zip(names, states, strict=True)]
     _table(f"calibration {found.digest}: {found.state}", columns, rows, to_stdout=True)
+    for name, each in zip(names, found.sensors, strict=True):
+        print(f"{name}: {each.correction}" + (f", against {each.reference}" if each.reference else ""))
     print(f"copies: A {found.copies[0]}, B {found.copies[1]}")
     if found.copy_note:
         print(found.copy_note)

@@ -12,13 +12,21 @@ from rfprobe.calibration_bench import CalibrationBench, Reading, load_values, re
 from rfprobe.calibration_fit import BathPoint, fit_rf, fit_thermocouple
 from rfprobe.calibration_kept import Kept, day_of, kept, today_day
 from rfprobe.client import Phase, RunClient
+from rfprobe.plan_file import read_plan
 from rfprobe.probe_file import SIMULATED_DAY, read_probe
+from rfprobe.report import build_html
+from rfprobe.report_compare import build_comparison
+from rfprobe.report_pdf import build_pdf
 from rfprobe.resources import find
 from rfprobe.sim.bench_setup import BenchSetup
+from rfprobe.sim.engine import simulate
 from rfprobe.sim.lockstep import LockStep
+from rfprobe.whole_files import written_whole
 from rfprobe.wire import Frame
 from rfprobe_core import protocol
 from tests.host.virtual_bench import QUICK_PLAN, VirtualBench, finished, virtual_bench, virtual_probe
+
+pytestmark = pytest.mark.slow
 
 PROBE = read_probe(find("probes", "bone-10mm"))
 LOAD_OHM = 100.0
@@ -50,16 +58,17 @@ class MeterReading:
     def __init__(self, device: LockStep) -> None:
         self._device = device
         self._from_s = device.plant.t_s
+        self._read_W = 0.0
 
     @property
     def done(self) -> bool:
-        return self._device.plant.t_s > self._from_s + 1.0
+        if self._device.plant.t_s > self._from_s + 1.0:
+            return True
+        self._read_W = self._device.plant.power_W
+        return False
 
-    @property
-    def answer(self) -> float:
-        return self._device.plant.power_W
-
-    wait = answer.fget
+    def wait(self) -> float:
+        return self._read_W
 
 
 def bench_of(device: LockStep) -> CalibrationBench:
@@ -162,7 +171,7 @@ def test_a_calibrated_sense_is_right_within_2_percent(calibrated: LockStep, powe
     true_W: list[float] = []
 
     def steady(frame: Frame) -> bool:
-        on = frame.state == protocol.RAMP and device.plant.rf_on_s > 1.5
+        on = frame.state == protocol.RAMP and device.plant.rf_on_s > 1.5 and bool(device.plant.enable)
         if on:
             true_W.append(device.plant.power_W)
         return on
@@ -228,10 +237,10 @@ def calibrate(bench: VirtualBench, folder: Path, *arguments: str) -> tuple[int, 
 
 
 def test_thermocouples_by_the_command_line(tmp_path: Path) -> None:
-    setup = BenchSetup("none", ("control=1.8,1.03",), "20,60@12")
+    setup = BenchSetup("none", ("control=1.8,1.03",), "20,60@8")
     baths = ("--point", "20", "--point", "60", "--reference", "Pt100 no. 4, K-117", "--yes")
-    with virtual_bench(tmp_path, setup=setup, speed=2.0) as bench:
-        code, out, told = calibrate(bench, tmp_path, "tc", "--place", "control", *baths, "--json")
+    with virtual_bench(tmp_path, setup=setup) as bench:
+        code, out, told = calibrate(bench, tmp_path, "tc", "--place", "control", "--window", "3", *baths, "--json")
         assert code == 0, told
         answer = json.loads(out)
         code, shown, _ = calibrate(bench, tmp_path, "show")
@@ -250,15 +259,15 @@ def test_the_sense_by_the_command_line(tmp_path: Path) -> None:
     setup = BenchSetup("none", ("voltage=0.4,0.95",), load_ohm=LOAD_OHM)
     powers = [word for power in POWERS_W for word in ("--point", str(power))]
     meter = tmp_path / "watts"
-    with virtual_bench(tmp_path, setup=setup, speed=2.0) as bench:
-        read = f"{sys.executable} -c print(open('{meter}').read())"
-        bench.device.plant.meter = meter  # type: ignore[attr-defined]
+    with virtual_bench(tmp_path, setup=setup) as bench:
+        read = f'{sys.executable} -c "print(open({str(meter)!r}).read())"'
         take = bench.device.plant.take
 
         def noting(enable: int, duty: int) -> None:
             take(enable, duty)
             if bench.device.plant.tick % 20 == 0:
-                meter.write_text(f"{bench.device.plant.power_W:.4f}\n")
+                with written_whole(meter) as file:
+                    file.write(b"%.4f\n" % bench.device.plant.power_W)
 
         bench.device.plant.take = noting  # type: ignore[method-assign]
         code, out, told = calibrate(
@@ -286,21 +295,38 @@ def test_show_names_what_is_wrong(tmp_path: Path, kind: str, code: int, words: s
     assert words in out + told
 
 
-@pytest.mark.parametrize("kind", ["corrupt", "expired"])
-def test_a_run_on_a_calibration_that_is_refused_says_so_everywhere(tmp_path: Path, kind: str) -> None:
+def test_a_run_on_a_calibration_that_has_expired_says_so_everywhere(tmp_path: Path) -> None:
     plan = tmp_path / "quick.toml"
     plan.write_text(QUICK_PLAN, encoding="utf-8")
-    with virtual_bench(tmp_path, setup=BenchSetup(kind)) as bench:
+    with virtual_bench(tmp_path, setup=BenchSetup("expired")) as bench:
         code, out, told = finished("run", str(plan), "--port", bench.port, "--yes", "--json", cwd=tmp_path)
     assert code == 0, told
     summary = json.loads(out)
-    assert summary["calibration"]["state"] == kind
-    assert summary["calibration"]["sentence"].startswith("Uncalibrated: ")
-    assert "Uncalibrated: " in told
+    assert summary["calibration"]["state"] == "expired"
+    assert "Uncalibrated: the calibration has expired (control expired 2016-12-31" in " ".join(told.split())
     [page] = (tmp_path / "sessions").glob("*.html")
-    assert f'<p class="warning uncalibrated" role="alert">{summary["calibration"]["sentence"]}</p>' in page.read_text(
-        encoding="utf-8"
-    )
+    assert f'role="alert">{summary["calibration"]["sentence"]}</p>' in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["one_corrupt", "corrupt"])
+def test_a_session_keeps_what_it_ran_with_and_its_report_says_it(tmp_path: Path, kind: str) -> None:
+    plan = tmp_path / "quick.toml"
+    plan.write_text(QUICK_PLAN, encoding="utf-8")
+    setup = BenchSetup(kind)
+    with simulate(read_plan(plan), PROBE, "vertebra", "cpython", out_dir=tmp_path, setup=setup) as session:
+        told = session.summary["calibration"]
+        page, comparison, pdf = build_html(session), build_comparison([session, session]), build_pdf(session)
+        allowed_mW = session.parameters()["max_power_mW"] // (1 if told["state"] == "valid" else 2)
+        assert session.df["demand_W"].max() <= allowed_mW / 1000
+        digest = session.meta["digests"]["calibration"]  # type: ignore[index, call-overload]
+        assert digest == session.meta["calibration"]["digest"]  # type: ignore[index, call-overload]
+    assert told["state"] == ("valid" if kind in ("exact", "one_corrupt") else kind)
+    assert bool(told["sentence"]) == (told["state"] != "valid")
+    assert bool(told["note"]) == (kind == "one_corrupt")
+    bar = f'<p class="warning uncalibrated" role="alert">{told["sentence"]}</p>'
+    assert (bar in page) == bool(told["sentence"])
+    assert ('class="warning uncalibrated"' in comparison) == bool(told["sentence"])
+    assert pdf.startswith(b"%PDF")
 
 
 TC = ("tc", "--reference", "Pt100", "--yes")
@@ -321,8 +347,8 @@ FIVE = ("--point", "1", "--point", "2", "--point", "3", "--point", "4", "--point
         (("rf", "--reference", "m", *FIVE, "--yes", "--wattmeter", "false"), 2, "--load: say what"),
         (("rf", "--reference", "m", *FIVE, "--yes", "--load", "1900", "--wattmeter", "false"), 2, "the stage has"),
         (("rf", "--reference", "m", *FIVE, "--yes", "--load", "100"), 2, "nobody is there to ask"),
-        ((*TC, "--point", "20", "--point", "60", "--port", "nowhere"), 2, "nowhere"),
-        (("show", "--port", "nowhere"), 2, "nowhere"),
+        ((*TC, "--point", "20", "--point", "60", "--port", "nowhere"), 6, "there is no port nowhere"),
+        (("show", "--port", "nowhere"), 6, "there is no port nowhere"),
     ],
 )
 def test_wrong_input_starts_nothing(tmp_path: Path, arguments: tuple[str, ...], code: int, told: str) -> None:
@@ -340,7 +366,7 @@ def test_a_port_that_another_process_has_is_named(tmp_path: Path) -> None:
     with virtual_bench(tmp_path) as bench, Owner(bench.port, "rfprobe run gel", {}):
         code, _, told = calibrate(bench, tmp_path, "show")
     assert code == 6
-    assert "is owned by rfprobe run gel" in told
+    assert "is owned by `rfprobe run gel`" in told
 
 
 def test_a_wattmeter_that_is_not_there_is_one_line_and_nothing_is_kept(tmp_path: Path) -> None:
