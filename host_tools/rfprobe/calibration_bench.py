@@ -167,7 +167,7 @@ class CalibrationBench:
     # ---- dummy load -----------------------------------------------------------------------------------------------
 
     def load_point(
-        self, power_W: float, load_ohm: float, on_s: float, read_meter: Callable[[float], "Reading"]
+        self, power_W: float, load_ohm: float, on_s: float, read_meter: Callable[[float], Reading]
     ) -> tuple[LoadPoint, tuple[float, float]]:
         """One power into the load, for `on_s` at most: (point, what V and A showed before RF came on).
 

@@ -98,7 +98,9 @@ def fit_thermocouple(place: str, points: Sequence[BathPoint]) -> tuple[Line, tup
     # where it is used, not at 0 °C: the largest correction over the baths
     correction_C = max((line.true(point.shown_C) - point.shown_C for point in points), key=abs)
     if not low <= line.gain <= high:
-        raise CheckFailed(f"{place}: a gain of {line.gain:.4f} is outside {low:g} to {high:g}: type, place or reference?")
+        raise CheckFailed(
+            f"{place}: a gain of {line.gain:.4f} is outside {low:g} to {high:g}: type, place or reference?"
+        )
     if abs(line.offset) > TC_OFFSET_MAX_C or abs(correction_C) > TC_OFFSET_MAX_C:
         raise CheckFailed(
             f"{place}: {line.offset:+.2f} °C at 0 °C, up to {correction_C:+.2f} °C in the baths; "

@@ -33,7 +33,9 @@ RECORDS = Path("calibrations")
 VALID_DAYS = 365
 METER_WITHIN_S = 20.0
 
-ProbeOption = Annotated[str, typer.Option("--probe", metavar="FILE", help="The hardware profile, or a shipped one's name.")]
+ProbeOption = Annotated[
+    str, typer.Option("--probe", metavar="FILE", help="The hardware profile, or a shipped one's name.")
+]
 ReferenceOption = Annotated[
     str | None,
     typer.Option("--reference", metavar="NAME", help='What it is compared with: "Pt100 no. 4, certificate K-117".'),
@@ -56,12 +58,16 @@ def tc(
     port: PortOption = None,
     place: Annotated[
         list[str] | None,
-        typer.Option("--place", metavar="ROLE", help="control, boundary, guard, or tc0 … tc3; repeatable. All, if not given."),
+        typer.Option(
+            "--place", metavar="ROLE", help="control, boundary, guard, or tc0 … tc3; repeatable. All, if not given."
+        ),
     ] = None,
     reference: ReferenceOption = None,
     point: Annotated[
         list[float] | None,
-        typer.Option("--point", metavar="C", help="What the reference reads in a bath; repeatable. Asked for if not given."),
+        typer.Option(
+            "--point", metavar="C", help="What the reference reads in a bath; repeatable. Asked for if not given."
+        ),
     ] = None,
     window: Annotated[
         float, typer.Option("--window", metavar="S", min=2.0, max=120.0, help="How long a reading must stand still.")
@@ -152,7 +158,6 @@ def rf(
     Each point is a run of its own: armed in two steps, held by the lease, every limit in force, and RF ends as soon as
     the wattmeter has been read. It heats the load. Before each, the zero is read with RF off.
     """
-    from rfprobe.calibration_bench import resting_values
     from rfprobe.calibration_fit import check_powers, fit_rf
     from rfprobe.calibration_kept import reference_digest, today_day
     from rfprobe_core.calibration import UNCALIBRATED_MAX_MW
@@ -167,7 +172,9 @@ def rf(
         _need_terminal("--wattmeter")
     if not yes:
         _need_terminal("--yes")
-        _say(f"RF will be on, up to {max(powers):g} W into {load_ohm:g} Ω, {len(powers)} times for {seconds:g} s at most.")
+        _say(
+            f"RF will be on, up to {max(powers):g} W into {load_ohm:g} Ω, {len(powers)} times for {seconds:g} s at most."
+        )
         if not _asked("Is the dummy load connected in place of the probe? [y/N] "):
             raise OperatorStop("rfprobe: stopped before anything was armed")
     with _bench(port, profile, "rfprobe calibrate rf") as bench:
@@ -175,7 +182,9 @@ def rf(
         zeros: list[tuple[float, float]] = []
         for power_W in powers:
             taken, zero = bench.load_point(power_W, load_ohm, seconds, lambda watts: _meter(watts, wattmeter))
-            _say(f"{power_W:g} W set: wattmeter {taken.meter_W:.3f} W, shown {taken.shown_V:.2f} V, {taken.shown_A:.4f} A")
+            _say(
+                f"{power_W:g} W set: wattmeter {taken.meter_W:.3f} W, shown {taken.shown_V:.2f} V, {taken.shown_A:.4f} A"
+            )
             points.append(taken)
             zeros.append(zero)
         zero = (sum(each[0] for each in zeros) / len(zeros), sum(each[1] for each in zeros) / len(zeros))
@@ -405,7 +414,12 @@ def _meter_of_command(command: str) -> float:
 
     try:
         done = subprocess.run(
-            shlex.split(command), capture_output=True, text=True, timeout=METER_WITHIN_S, check=False, stdin=subprocess.DEVNULL
+            shlex.split(command),
+            capture_output=True,
+            text=True,
+            timeout=METER_WITHIN_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except OSError as error:
         raise EnvironmentProblem(f"--wattmeter {command}: {reason_of(error)}") from None
@@ -523,7 +537,12 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], to
 def _print_baths(fitted: Sequence[dict[str, Any]]) -> None:
     for each in fitted:
         rows = [
-            (f"{point['reference_C']:.2f} °C", f"{point['shown_C']:.3f} °C", f"{residual:+.3f} °C", str(point["samples"]))
+            (
+                f"{point['reference_C']:.2f} °C",
+                f"{point['shown_C']:.3f} °C",
+                f"{residual:+.3f} °C",
+                str(point["samples"]),
+            )
             for point, residual in zip(each["points"], each["residuals_C"], strict=True)
         ]
         title = f"{each['role']}: {each['offset_C']:+.3f} °C, gain {each['gain']:.5f}"

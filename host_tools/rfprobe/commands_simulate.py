@@ -55,7 +55,9 @@ def simulate(
     ] = "exact",
     sensor_error: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=OFFSET[,GAIN]", help="A role, voltage or current that shows what is not; repeatable."),
+        typer.Option(
+            metavar="NAME=OFFSET[,GAIN]", help="A role, voltage or current that shows what is not; repeatable."
+        ),
     ] = None,
     bath: Annotated[
         str, typer.Option(metavar="C,C…[@S]", help="Baths before the tissue, each for S seconds of a host's company.")

@@ -271,7 +271,18 @@ def test_the_sense_by_the_command_line(tmp_path: Path) -> None:
 
         bench.device.plant.take = noting  # type: ignore[method-assign]
         code, out, told = calibrate(
-            bench, tmp_path, "rf", "--load", "100", *powers, "--reference", "meter 7", "--wattmeter", read, "--yes", "--json"
+            bench,
+            tmp_path,
+            "rf",
+            "--load",
+            "100",
+            *powers,
+            "--reference",
+            "meter 7",
+            "--wattmeter",
+            read,
+            "--yes",
+            "--json",
         )
     assert code == 0, told
     rf = json.loads(out)["sensors"][-1]

@@ -30,7 +30,11 @@ def baths(gain: float, offset_C: float, at_C: Sequence[float] = (0.0, 40.0, 80.0
 def loads(v_gain: float, v_offset: float, i_gain: float, i_offset: float) -> list[LoadPoint]:
     return [
         LoadPoint(
-            each, each, math.sqrt(each * LOAD_OHM) * v_gain + v_offset, math.sqrt(each / LOAD_OHM) * i_gain + i_offset, 20
+            each,
+            each,
+            math.sqrt(each * LOAD_OHM) * v_gain + v_offset,
+            math.sqrt(each / LOAD_OHM) * i_gain + i_offset,
+            20,
         )
         for each in POWERS_W
     ]

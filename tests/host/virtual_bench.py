@@ -57,9 +57,7 @@ def behind(device: LockStepDevice, server: ByteServer, speed: float = 1.0) -> Ge
         thread.join()
 
 
-def virtual_probe(
-    *faults: str, seed: int = 1, setup: BenchSetup | None = None, runtime: str = "cpython"
-) -> LockStep:
+def virtual_probe(*faults: str, seed: int = 1, setup: BenchSetup | None = None, runtime: str = "cpython") -> LockStep:
     """The virtual probe with the shipped probe in a vertebra."""
     plan, probe = read_plan(find("plans", "vertebra-70C")), read_probe(find("probes", "bone-10mm"))
     tissue = load_tissue("vertebra")

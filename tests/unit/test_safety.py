@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from rfprobe_core import plan, safety
-from rfprobe_core import calibration
+from rfprobe_core import calibration, plan, safety
 from rfprobe_core import protocol as p
 from rfprobe_core.protocol import CAUSE
 from rfprobe_core.safety import ALWAYS, BIAS, RF_OFF, RF_ON, RUN, WATCHED_OFF, LimitTable, describe

@@ -20,9 +20,9 @@ OFFSET_MAX: Final = {"voltage": 20.0, "current": 0.2}
 OFFSET_MAX_C: Final = 20.0
 GAIN_RANGE: Final = (0.5, 1.5)
 BATH_RANGE_C: Final = (0.0, 100.0)
-BATH_DWELL_S: Final = 12.0
+BATH_DWELL_S: Final = 13.0
 LOAD_RANGE_OHM: Final = (5.0, 5000.0)
-COMPANY_S: Final = 1.0  # a bath waits while no host has been heard for so long
+COMPANY_S: Final = 0.5  # a bath waits while no host has been heard for so long
 
 _ERROR = re.compile(r"(?P<name>[a-z]+)=(?P<offset>[-+0-9.e]+)(,(?P<gain>[0-9.e]+))?")
 _BATHS = re.compile(r"(?P<baths>[-+0-9.,]+)(@(?P<dwell>[0-9.]+))?")
@@ -144,7 +144,7 @@ def _baths_told(text: str) -> tuple[tuple[float, ...], float]:
 
 
 class Baths:
-    """Where the probe is, before it is in the tissue."""
+    """Where the probe is, before it is in the tissue: there once its baths are over, or a calibration is stored."""
 
     def __init__(self, setup: BenchSetup, tick_s: float) -> None:
         self._left_C = list(setup.baths_C)
@@ -158,9 +158,12 @@ class Baths:
         """The bath's temperature; None once the probe is in the tissue."""
         return self._left_C[0] if self._left_C else None
 
-    def pass_tick(self, heard: bool) -> None:
-        """A tick has passed, in which the host was heard or not."""
+    def pass_tick(self, heard: bytes) -> None:
+        """A tick has passed, in which this was heard of the host."""
         if not self._left_C:
+            return
+        if b" STORE*" in heard:
+            self._left_C.clear()
             return
         self._silent_ticks = 0 if heard else self._silent_ticks + 1
         if self._silent_ticks < self._company_ticks:

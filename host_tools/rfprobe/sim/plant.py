@@ -198,7 +198,7 @@ class Plant:
         if self._schedule and self._schedule[0][0] <= self.t_s:
             self._apply_due()
         rx = self.host.spoil(rx)
-        self._baths.pass_tick(bool(rx))
+        self._baths.pass_tick(rx)
         volts, amps = self.adcs
         voltage_V = self._sense_errors[0].shown(self._voltage_V)
         current_A = self._sense_errors[1].shown(self._current_A)

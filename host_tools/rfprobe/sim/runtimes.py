@@ -39,9 +39,7 @@ class CPythonRuntime:
 
     name = "cpython"
 
-    def __init__(
-        self, nonce_seed: int, uid: str, start_us: int, first_tick: int, calibration: str = EXACT
-    ) -> None:
+    def __init__(self, nonce_seed: int, uid: str, start_us: int, first_tick: int, calibration: str = EXACT) -> None:
         from rfprobe.sim.onboard.board import VirtualBoard
         from rfprobe.sim.onboard.device import VirtualDevice
 
