@@ -182,7 +182,7 @@ def sense(values):
 
 
 def allowed_power_mW(values):
-    """The plan's largest power; at most half of it, and never above UNCALIBRATED_MAX_MW, without a valid calibration."""
+    """The plan's largest power; without a valid calibration half of it, and never above UNCALIBRATED_MAX_MW."""
     most = values[INDEX["max_power_mW"]]
     if values[INDEX["calibration_state"]] == VALID:
         return most

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -84,8 +84,8 @@ def tc(
     """Calibrate thermocouples in two baths or more, against a reference.
 
     A point is taken as soon as the readings have stood still for --window seconds: the means of its three thirds
-    within 0.08 °C, the spread below 0.15 °C. With --point for each bath the probe may be moved without a key: the next point is waited for until
-    the readings have gone half the way there. RF stays off.
+    within 0.08 °C, the spread below 0.15 °C. With --point for each bath the probe may be moved without a key: the next
+    point is waited for until the readings have gone half the way there. RF stays off.
     """
     from rfprobe.calibration_bench import resting_values
     from rfprobe.calibration_fit import check_bath_temperatures, fit_thermocouple
@@ -172,9 +172,7 @@ def rf(
         _need_terminal("--wattmeter")
     if not yes:
         _need_terminal("--yes")
-        _say(
-            f"RF will be on, up to {max(powers):g} W into {load_ohm:g} Ω, {len(powers)} times for {seconds:g} s at most."
-        )
+        _say(f"RF will be on {len(powers)} times, {seconds:g} s at most, up to {max(powers):g} W into {load_ohm:g} Ω.")
         if not _asked("Is the dummy load connected in place of the probe? [y/N] "):
             raise OperatorStop("rfprobe: stopped before anything was armed")
     with _bench(port, profile, "rfprobe calibrate rf") as bench:
@@ -182,9 +180,8 @@ def rf(
         zeros: list[tuple[float, float]] = []
         for power_W in powers:
             taken, zero = bench.load_point(power_W, load_ohm, seconds, lambda watts: _meter(watts, wattmeter))
-            _say(
-                f"{power_W:g} W set: wattmeter {taken.meter_W:.3f} W, shown {taken.shown_V:.2f} V, {taken.shown_A:.4f} A"
-            )
+            shown = f"shown {taken.shown_V:.2f} V, {taken.shown_A:.4f} A"
+            _say(f"{power_W:g} W set: wattmeter {taken.meter_W:.3f} W, {shown}")
             points.append(taken)
             zeros.append(zero)
         zero = (sum(each[0] for each in zeros) / len(zeros), sum(each[1] for each in zeros) / len(zeros))
@@ -517,8 +514,9 @@ def _references(folder: Path) -> dict[int, str]:
             told = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if isinstance(told, dict) and isinstance(told.get("reference"), str):
-            names.append(told["reference"])
+        reference = cast("dict[str, object]", told).get("reference") if isinstance(told, dict) else None
+        if isinstance(reference, str):
+            names.append(reference)
     return {reference_digest(name): name for name in names}
 
 

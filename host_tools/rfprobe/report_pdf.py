@@ -42,7 +42,7 @@ def _front(session: Session) -> Figure:
     figure = _page(1)
     told = uncalibrated(summary)
     if told:
-        look = {"color": "white", "backgroundcolor": "#b3261e", "fontsize": 9, "fontweight": "bold"}
+        look: dict[str, Any] = {"color": "white", "backgroundcolor": "#b3261e", "fontsize": 9, "fontweight": "bold"}
         _text(figure, 0.985, textwrap.fill(told, _COLUMNS), **look)
     _text(figure, 0.93, str(summary["plan"] or session.id), fontsize=20, fontweight="bold")
     _text(figure, 0.895, subtitle_of(session), fontsize=8, color=PALETTE["faint"])

@@ -206,7 +206,7 @@ def test_a_bath_that_does_not_stand_still_is_not_taken() -> None:
     device = virtual_probe("drift:control=0.1@0", setup=BenchSetup(bath="20@3600"))
     bench = bench_of(device)
     client = bench.configured(resting_values(PROBE))
-    with pytest.raises(Exception, match="no steady reading at 20 °C within 15 s: control .* drifts by"):
+    with pytest.raises(Exception, match=r"no steady reading at 20 °C within 15 s: control .* drifts by"):
         bench.bath_point(client, [0], 20.0, None, 5.0, 15.0)
 
 

@@ -1,4 +1,4 @@
-"""What a simulated bench is made of besides tissue: sensors that are off, baths, a dummy load, the device's calibration.
+"""What a simulated bench has besides tissue: sensors that are off, baths, a dummy load, the device's calibration.
 
 The errors are the simulation's hidden truth: nothing tells the firmware of them, and a calibration has to find them.
 """

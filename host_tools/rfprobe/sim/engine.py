@@ -46,7 +46,7 @@ class SimulationInput:
     start_us: int = 0
     first_tick: int = 0
     record_pins: bool = False
-    setup: BenchSetup = BenchSetup()
+    setup: BenchSetup = field(default_factory=BenchSetup)
     values: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
