@@ -657,6 +657,7 @@ class Controller:
         self.loop.reset()
         self.ramp.begin(self._control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
         self.board.watchdog_start(WATCHDOG_MS)
+        self.meter.begin_period()  # the dead-man's test at ARM has made ticks late, and nobody was heated then
         self.sequence.start()
         return protocol.ACK_OK
 

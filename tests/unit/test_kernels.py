@@ -1,5 +1,7 @@
 """The inner loops: the plain ones against what others compute, the others against the plain ones."""
 
+import contextlib
+import io
 import random
 import subprocess
 from array import array
@@ -38,10 +40,11 @@ def test_crc_is_of_the_first_bytes_only_and_can_go_byte_by_byte(data: bytes, cou
     assert crc == kernels_plain.crc16(data, count, CRC_START) == kernels_cpython.crc16(data, count, CRC_START)
 
 
-@given(st.binary(min_size=1, max_size=254))
-def test_cobs_is_what_another_implementation_makes(data: bytes) -> None:
+@BOTH
+@given(st.binary(min_size=1, max_size=254), st.binary(max_size=2))
+def test_cobs_is_what_another_implementation_makes(made: Any, data: bytes, behind: bytes) -> None:
     target = bytearray(len(data) + 2)
-    written = kernels_plain.cobs_encode(data, len(data), target)
+    written = made.cobs_encode(bytearray(data + behind), len(data), target)
     assert bytes(target[:written]) == cobs.encode(data) + b"\0"
     assert written == len(data) + 2
 
@@ -81,10 +84,13 @@ def test_the_same_bytes_are_the_same(one: bytes, other: bytes, start: int, stop:
 ticks = st.integers(0, LARGEST)
 
 
+@BOTH
 @given(st.lists(ticks | st.just(-1), max_size=4), ticks, st.integers(0, 100_000))
-def test_ages_are_of_a_wrapping_counter_and_stop_at_the_oldest(fresh: list[int], tick: int, oldest: int) -> None:
+def test_ages_are_of_a_wrapping_counter_and_stop_at_the_oldest(
+    made: Any, fresh: list[int], tick: int, oldest: int
+) -> None:
     table = array("i", [7] * 6)
-    kernels.write_ages(table, 1, array("i", fresh), len(fresh), tick, oldest)
+    made.write_ages(table, 1, array("i", fresh), len(fresh), tick, oldest)
     ages = [oldest if each < 0 else min((tick - each) % (1 << 30), oldest) for each in fresh]
     assert list(table) == [7, *[(1 << 29) + 10 * age for age in ages], *[7] * (5 - len(ages))]
 
@@ -254,7 +260,7 @@ def _states(chance: random.Random) -> list[tuple[list[int], list[tuple[int, ...]
     return made
 
 
-def test_arithmetic_is_the_same_in_viper_and_in_plain_python() -> None:
+def test_arithmetic_is_the_same_everywhere() -> None:
     """All kernels of sums and products, on MicroPython both as plain Python and as viper, and here."""
     chance = random.Random(5)
     cases = {
@@ -275,3 +281,11 @@ def test_arithmetic_is_the_same_in_viper_and_in_plain_python() -> None:
     viper = in_the_vm(ARITHMETIC.format(kernels="kernels_viper", **cases))
     assert len(viper.splitlines()) > 1_000
     assert viper == in_the_vm(ARITHMETIC.format(kernels="kernels_plain", **cases))
+    assert viper == here(ARITHMETIC.format(kernels="kernels_cpython", **cases))
+
+
+def here(program: str) -> str:
+    """What `program` prints in this interpreter."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(program, {})
+    return said.getvalue().strip()

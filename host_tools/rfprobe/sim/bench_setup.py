@@ -154,14 +154,17 @@ class Baths:
         self._silent_ticks = self._company_ticks
 
     @property
+    def left(self) -> bool:
+        """Whether the probe is still in one."""
+        return bool(self._left_C)
+
+    @property
     def bath_C(self) -> float | None:
         """The bath's temperature; None once the probe is in the tissue."""
         return self._left_C[0] if self._left_C else None
 
     def pass_tick(self, heard: bytes) -> None:
-        """A tick has passed, in which this was heard of the host."""
-        if not self._left_C:
-            return
+        """A tick in one of them has passed, in which this was heard of the host."""
         if b" STORE*" in heard:
             self._left_C.clear()
             return

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from rfprobe.probe_file import ProbeFile
-from rfprobe.sim.bench_setup import Baths, BenchSetup
+from rfprobe.sim.bench_setup import Baths, BenchSetup, SensorError
 from rfprobe.sim.cem43 import Cem43
 from rfprobe.sim.faults import Fault
 from rfprobe.sim.onboard import exchange, max31856_chip
@@ -147,6 +147,7 @@ class Plant:
         self.host = HostLine(seed)
         self._errors = [setup.error(role) for role in self.roles]
         self._sense_errors = (setup.error("voltage"), setup.error("current"))
+        self._sense_is_off = self._sense_errors != (SensorError(), SensorError())
         self._baths = Baths(setup, TICK_S)
         self.fixed_impedance_ohm = setup.load_ohm
         self.impedance_rise_per_s = 0.0
@@ -184,6 +185,7 @@ class Plant:
             [(fault.start_s, 0, index, fault) for index, fault in enumerate(faults)]
             + [(fault.end_s, 1, index, fault) for index, fault in enumerate(faults) if fault.end_s < math.inf]
         )
+        self._faulty = bool(faults)
         self._convert()
 
     @property
@@ -195,25 +197,32 @@ class Plant:
 
     def stimulus(self, rx: bytes) -> bytes:
         """The record of this tick: `rx` (at most RX_MAX bytes) is what the host has sent."""
-        if self._schedule and self._schedule[0][0] <= self.t_s:
+        if self._faulty:
             self._apply_due()
-        rx = self.host.spoil(rx)
-        self._baths.pass_tick(rx)
+            rx = self.host.spoil(rx)
+        if self._baths.left:
+            self._baths.pass_tick(rx)
+        voltage_V, current_A = self._voltage_V, self._current_A
+        if self._sense_is_off:
+            voltage_V, current_A = (error.shown(true) for error, true in self._sensed())
         volts, amps = self.adcs
-        voltage_V = self._sense_errors[0].shown(self._voltage_V)
-        current_A = self._sense_errors[1].shown(self._current_A)
+        first_volts, second_volts = volts.read_twice(voltage_V)
+        first_amps, second_amps = amps.read_twice(current_A)
         head = self._head.pack(
             (self.now_us + self.late_us) % CLOCK_WRAP,
-            volts.read_u16(voltage_V),
-            amps.read_u16(current_A),
-            volts.read_u16(voltage_V),
-            amps.read_u16(current_A),
-            self._inputs_now(),
+            first_volts,
+            first_amps,
+            second_volts,
+            second_amps,
+            self._inputs_now() if self._faulty else self._inputs,
             len(rx),
         )
         if self.upset:
             head = head[: exchange.UPSET_AT] + bytes((self.upset, 0))
         return head + self._chips + rx.ljust(exchange.RX_MAX, b"\0")
+
+    def _sensed(self) -> tuple[tuple[SensorError, float], ...]:
+        return tuple(zip(self._sense_errors, (self._voltage_V, self._current_A), strict=True))
 
     def _inputs_now(self) -> int:
         period = 20
@@ -314,9 +323,10 @@ class Plant:
 
     def _note_truth(self, power_W: float) -> None:
         by_role: dict[str, float] = {}
+        true_C = self.sensor_C
         for place, role in enumerate(self.roles):
             if role in self.peak_C:
-                temperature_C = self.sensor_C[place]
+                temperature_C = true_C[place]
                 by_role[role] = temperature_C
                 if temperature_C > self.peak_C[role]:
                     self.peak_C[role] = temperature_C
