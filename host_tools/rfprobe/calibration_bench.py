@@ -30,6 +30,7 @@ DRIFT_MAX_C: Final = 0.08
 SPREAD_MAX_C: Final = 0.15
 MOVED_SHARE: Final = 0.5  # of the way between two baths: then the probe is in the next one
 SETTLE_S: Final = 1.0  # after RF has come on, before its readings count
+LEAST_FRAMES: Final = 10  # of telemetry at a point, however fast the wattmeter answers
 LOAD_LOW, LOAD_HIGH = 0.4, 2.5  # times the load: outside, it is not the load that was named
 PAUSE_S: Final = 0.002
 _TICK_S = protocol.TICK_US / 1e6
@@ -180,7 +181,7 @@ class CalibrationBench:
         reading: Reading | None = None
         on_tick: int | None = None
         for frame in self._frames(client):
-            if reading is not None and reading.done:
+            if reading is not None and reading.done and (reading.failed or len(shown) >= LEAST_FRAMES):
                 client.request_stop()
             if frame is None or frame.type != protocol.TELEMETRY:
                 continue
@@ -194,7 +195,7 @@ class CalibrationBench:
             self.tell(f"{power_W:g} W into the load", min(1.0, on_for_s / on_s))
             if on_for_s >= SETTLE_S and reading is None:
                 reading = read_meter(power_W)
-            if reading is not None and not reading.done:
+            if reading is not None and (not reading.done or len(shown) < LEAST_FRAMES):
                 shown.append(pair)
         self._check_end(client, power_W)
         meter_W = None if reading is None else reading.wait()
@@ -299,6 +300,10 @@ class Reading:
     def done(self) -> bool:
         """Whether there is an answer, or there will be none."""
         return not self._thread.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        return self._problem is not None
 
     def _work(self) -> None:
         try:

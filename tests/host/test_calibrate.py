@@ -1,6 +1,7 @@
 """Sensors that are off are calibrated over the wire and judged by the truth; and what a user gets who does it wrong."""
 
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from rfprobe.bundle import rerun
 from rfprobe.calibration_bench import CalibrationBench, Reading, load_values, resting_values
 from rfprobe.calibration_fit import BathPoint, fit_rf, fit_thermocouple
 from rfprobe.calibration_kept import Kept, day_of, kept, today_day
 from rfprobe.client import Phase, RunClient
+from rfprobe.pin_record import replay_through
 from rfprobe.plan_file import read_plan
 from rfprobe.probe_file import SIMULATED_DAY, read_probe
 from rfprobe.report import build_html
@@ -24,7 +27,7 @@ from rfprobe.sim.lockstep import LockStep
 from rfprobe.whole_files import written_whole
 from rfprobe.wire import Frame
 from rfprobe_core import protocol
-from tests.host.virtual_bench import QUICK_PLAN, VirtualBench, finished, virtual_bench, virtual_probe
+from tests.host.virtual_bench import QUICK_PLAN, VirtualBench, finished, rfprobe, virtual_bench, virtual_probe
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +57,8 @@ class VirtualLine:
 
 class MeterReading:
     """The true power, read when the device has driven it for a second more."""
+
+    failed = False
 
     def __init__(self, device: LockStep) -> None:
         self._device = device
@@ -236,24 +241,6 @@ def calibrate(bench: VirtualBench, folder: Path, *arguments: str) -> tuple[int, 
     return finished("calibrate", *arguments, "--port", bench.port, "-o", str(folder / "records"), cwd=folder)
 
 
-def test_thermocouples_by_the_command_line(tmp_path: Path) -> None:
-    setup = BenchSetup("none", ("control=1.8,1.03",), "20,60@8")
-    baths = ("--point", "20", "--point", "60", "--reference", "Pt100 no. 4, K-117", "--yes")
-    with virtual_bench(tmp_path, setup=setup) as bench:
-        code, out, told = calibrate(bench, tmp_path, "tc", "--place", "control", "--window", "3", *baths, "--json")
-        assert code == 0, told
-        answer = json.loads(out)
-        code, shown, _ = calibrate(bench, tmp_path, "show")
-    control = answer["sensors"][0]
-    assert (control["state"], control["reference"]) == ("valid", "Pt100 no. 4, K-117")
-    record = json.loads(Path(tmp_path / answer["record"]).read_text(encoding="utf-8"))
-    assert record["fitted"][0]["gain"] == pytest.approx(1 / 1.03, abs=0.005)
-    assert "control: -1.7" in told
-    assert code == 8  # the others were never calibrated
-    assert "Pt100 no. 4" in " ".join(shown.split())
-    assert "copies: A in use, B whole" in shown
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="the meter is `cat`")
 def test_the_sense_by_the_command_line(tmp_path: Path) -> None:
     setup = BenchSetup("none", ("voltage=0.4,0.95",), load_ohm=LOAD_OHM)
@@ -287,6 +274,38 @@ def test_the_sense_by_the_command_line(tmp_path: Path) -> None:
     assert code == 0, told
     rf = json.loads(out)["sensors"][-1]
     assert (rf["name"], rf["state"]) == ("rf", "valid")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pty")
+def test_at_a_terminal_it_asks_for_what_it_needs(tmp_path: Path) -> None:
+    """All answers are typed ahead: two baths, no third, and yes."""
+    setup = BenchSetup("none", ("control=1.8,1.03",), "20,60@8")
+    mine, theirs = os.openpty()
+    with virtual_bench(tmp_path, setup=setup) as bench:
+        words = ("calibrate", "tc", "--place", "control", "--reference", "Pt100", "--window", "3", "--port", bench.port)
+        os.write(mine, b"20\n60\n\ny\n")
+        process = rfprobe(*words, stdin=theirs, cwd=tmp_path)
+        out, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told
+        code, shown, _ = finished("calibrate", "show", "--port", bench.port, "--json", cwd=tmp_path)
+    assert told.count("What does the reference read") == 3
+    assert "control (tc0): -1.7" in out
+    [record] = (tmp_path / "calibrations").glob("*_tc_*.json")
+    assert json.loads(record.read_text(encoding="utf-8"))["fitted"][0]["gain"] == pytest.approx(1 / 1.03, abs=0.01)
+    answer = json.loads(shown)
+    assert (answer["sensors"][0]["state"], answer["sensors"][0]["reference"]) == ("valid", "Pt100")
+    assert (code, answer["state"]) == (8, "none")  # the others were never calibrated
+    assert answer["copies"] == {"A": "in use", "B": "whole"}
+
+
+def test_a_session_of_such_a_bench_is_simulated_again_and_replayed(tmp_path: Path) -> None:
+    plan = tmp_path / "quick.toml"
+    plan.write_text(QUICK_PLAN, encoding="utf-8")
+    setup = BenchSetup("one_corrupt", ("control=0.4,1.01", "voltage=0.2,0.97"))
+    given = {"out_dir": tmp_path / "then", "setup": setup, "record_pins": True}
+    with simulate(read_plan(plan), PROBE, "vertebra", "cpython", **given) as session:  # type: ignore[arg-type]
+        assert replay_through(session).difference is None
+        assert rerun(session, tmp_path).differences.none
 
 
 @pytest.mark.parametrize(
