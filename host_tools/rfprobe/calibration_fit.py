@@ -113,6 +113,15 @@ def fit_thermocouple(place: str, points: Sequence[BathPoint]) -> tuple[Line, tup
     return line, residuals
 
 
+def left_over_C(points: Sequence[BathPoint], residuals: Sequence[float]) -> float:
+    """What is told as left over: the largest residual, or two standard errors of a mean where that is more.
+
+    Through two points there is always a line without residuals, which says nothing.
+    """
+    noise_C = max(2.0 * point.spread_C / math.sqrt(point.samples) for point in points)
+    return max(noise_C, *(abs(each) for each in residuals))
+
+
 def check_powers(powers_W: Sequence[float], most_W: float) -> None:
     """Raises BadInput unless they are enough, within reach, and far enough apart."""
     if len(powers_W) < RF_LEAST_POINTS:

@@ -88,7 +88,7 @@ def tc(
     point is waited for until the readings have gone half the way there. RF stays off.
     """
     from rfprobe.calibration_bench import resting_values
-    from rfprobe.calibration_fit import check_bath_temperatures, fit_thermocouple
+    from rfprobe.calibration_fit import check_bath_temperatures, fit_thermocouple, left_over_C
     from rfprobe.calibration_kept import reference_digest, today_day
 
     name = _reference_named(reference)
@@ -111,13 +111,12 @@ def tc(
             points = [row[at] for row in rows]
             role = profile.roles[which]
             line, residuals = fit_thermocouple(role, points)
-            worst_C = max(abs(each) for each in residuals)
             changes |= {
                 f"tc{which}_offset_mC": round(line.offset * 1000),
                 f"tc{which}_gain_ppm": round(line.gain * 1e6),
                 f"tc{which}_cal_day": today_day(),
                 f"tc{which}_cal_valid_days": valid_days,
-                f"tc{which}_cal_residual_mC": round(worst_C * 1000),
+                f"tc{which}_cal_residual_mC": round(left_over_C(points, residuals) * 1000),
                 f"tc{which}_cal_reference": reference_digest(name),
             }
             fitted.append({"place": f"tc{which}", "role": role, "offset_C": line.offset, "gain": line.gain,

@@ -14,6 +14,7 @@ from rfprobe.calibration_fit import (
     check_powers,
     fit_rf,
     fit_thermocouple,
+    left_over_C,
 )
 from rfprobe.errors import BadInput, CheckFailed
 
@@ -92,6 +93,12 @@ def test_powers_that_fit_no_line_are_refused() -> None:
     points[2] = LoadPoint(4.0, 4.5, points[2].shown_V, points[2].shown_A, 20)
     with pytest.raises(CheckFailed, match="% off in power"):
         fit_rf(points, (0.0, 0.0), LOAD_OHM, FULL_SCALE)
+
+
+def test_two_points_do_not_pretend_to_leave_nothing() -> None:
+    points = baths(1.0, 0.5, (10.0, 60.0))
+    assert left_over_C(points, (0.0, 0.0)) == pytest.approx(2 * 0.05 / math.sqrt(40))
+    assert left_over_C(points, (0.1, -0.15)) == 0.15
 
 
 @pytest.mark.parametrize("given_C", [(), (20.0,), (20.0, 30.0), (20.0, 120.0), (20.0, math.nan)])
