@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rfprobe.calibration_fit import (
@@ -41,6 +41,7 @@ def loads(v_gain: float, v_offset: float, i_gain: float, i_offset: float) -> lis
     ]
 
 
+@settings(deadline=None)
 @given(st.floats(0.97, 1.03), st.floats(-2.0, 2.0), st.floats(0.0, 100.0))
 def test_a_thermocouple_is_right_between_its_points(gain: float, offset_C: float, true_C: float) -> None:
     line, residuals = fit_thermocouple("control", baths(gain, offset_C))
@@ -48,6 +49,7 @@ def test_a_thermocouple_is_right_between_its_points(gain: float, offset_C: float
     assert max(map(abs, residuals)) < 1e-6
 
 
+@settings(deadline=None)
 @given(st.floats(0.75, 1.35), st.floats(-1.2, 1.2), st.floats(0.75, 1.35), st.floats(-0.015, 0.015))
 def test_a_sense_is_right_at_every_power(v_gain: float, v_offset: float, i_gain: float, i_offset: float) -> None:
     zero = (max(v_offset, 0.0), max(i_offset, 0.0))  # below it the converter shows nothing
