@@ -162,6 +162,7 @@ footer { margin-top: 2.5rem; padding-top: 1rem; border-top: 1px solid var(--line
 footer p { margin: 0 0 .25rem; }
 footer strong { color: var(--ink); }
 @media screen and (max-width: 40rem) {
+  .warning.uncalibrated { position: static; }
   main { padding: 1.25rem 1rem 2rem; }
   .tiles { grid-template-columns: 1fr 1fr; }
   svg[class^="narrow"] { display: block; }

@@ -31,9 +31,6 @@ def test_a_calibration_survives_a_soft_reset() -> None:
     except EnvironmentProblem as problem:
         pytest.skip(f"needs a firmware image: {problem}")
     device = LockStep(Plant(load_tissue("phantom"), PROBE, 1), PicoRuntime(image))
-    first = bench_of(device).configured(resting_values(PROBE))
-    assert kept(first.values).copies == ("empty", "empty")
-    first.pause_lease()
     found = stored(bench_of(device), CHANGES)
     assert (found.copies, found.sensors[0].state) == (("in use", "whole"), "valid")
     device.exchange(b"\x03")
