@@ -18,6 +18,7 @@ from rfprobe.summary_words import figures, uncalibrated
 _A4_IN = (8.27, 11.69)
 _LINES = 78
 _COLUMNS = 96
+_BAR_COLUMNS = 82
 _SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "font.family": "DejaVu Sans"}
 
 
@@ -43,7 +44,7 @@ def _front(session: Session) -> Figure:
     told = uncalibrated(summary)
     if told:
         look: dict[str, Any] = {"color": "white", "backgroundcolor": "#b3261e", "fontsize": 9, "fontweight": "bold"}
-        _text(figure, 0.985, textwrap.fill(told, _COLUMNS), **look)
+        _text(figure, 0.985, textwrap.fill(told, _BAR_COLUMNS), **look)
     _text(figure, 0.93, str(summary["plan"] or session.id), fontsize=20, fontweight="bold")
     _text(figure, 0.895, subtitle_of(session), fontsize=8, color=PALETTE["faint"])
     result = cast(str | None, summary["result"])

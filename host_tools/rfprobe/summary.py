@@ -88,7 +88,7 @@ def summarise(session: Session) -> dict[str, Any]:
 def _calibration(session: Session) -> dict[str, Any] | None:
     """The state of the device's calibration and what follows from it; None where the session does not tell."""
     told = told_in(session.meta)
-    return {key: told[key] for key in ("state", "sentence", "note")} if told else None
+    return {key: told.get(key, "") for key in ("state", "sentence", "note")} if told else None
 
 
 def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
