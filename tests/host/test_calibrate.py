@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from rfprobe.sim.lockstep import LockStep
 from rfprobe.whole_files import written_whole
 from rfprobe.wire import Frame
 from rfprobe_core import protocol
-from tests.host.virtual_bench import QUICK_PLAN, VirtualBench, finished, rfprobe, virtual_bench, virtual_probe
+from tests.host.virtual_bench import QUICK_PLAN, VirtualBench, finished, rfprobe, until, virtual_bench, virtual_probe
 
 pytestmark = pytest.mark.slow
 
@@ -296,6 +297,20 @@ def test_at_a_terminal_it_asks_for_what_it_needs(tmp_path: Path) -> None:
     assert (answer["sensors"][0]["state"], answer["sensors"][0]["reference"]) == ("valid", "Pt100")
     assert (code, answer["state"]) == (8, "none")  # the others were never calibrated
     assert answer["copies"] == {"A": "in use", "B": "whole"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pty and SIGINT")
+def test_ctrl_c_while_the_wattmeter_is_asked_for_ends_rf(tmp_path: Path) -> None:
+    _, theirs = os.openpty()
+    powers = [word for power in POWERS_W for word in ("--point", str(power))]
+    with virtual_bench(tmp_path, setup=BenchSetup("none", load_ohm=LOAD_OHM)) as bench:
+        words = ("calibrate", "rf", "--load", "100", *powers, "--reference", "m", "--yes", "--port", bench.port)
+        process = rfprobe(*words, "--seconds", "60", stdin=theirs, cwd=tmp_path)
+        until(lambda: bench.enabled and bench.device.plant.rf_on_s > 2.0, 60.0)
+        process.send_signal(signal.SIGINT)
+        until(lambda: not bench.enabled, 5.0)
+        _, told = process.communicate(timeout=60)
+    assert (process.returncode, told.splitlines()[-1]) == (5, "rfprobe: stopped; nothing was written to the device")
 
 
 def test_a_session_of_such_a_bench_is_simulated_again_and_replayed(tmp_path: Path) -> None:
