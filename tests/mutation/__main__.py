@@ -58,7 +58,6 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
 _NO_TESTS = 5
-_USAGE = 4
 
 
 class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -130,8 +129,8 @@ def judge(name: str, source: str) -> tuple[str, str]:
         return TIMED_OUT, ""
     code, failed, others = json.loads(said) if said else (1, "the process ended", [])
     _import_all(others)
-    if code in (_NO_TESTS, _USAGE):
-        raise SystemExit(f"{name}: pytest could not run its tests (exit {code})")
+    if code == _NO_TESTS:
+        raise SystemExit(f"{name}: pytest found no tests")
     return (SURVIVED, "") if code == 0 else (KILLED, failed or "cannot be loaded")
 
 

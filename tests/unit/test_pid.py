@@ -163,3 +163,12 @@ def test_power_counts_as_missing_beyond_a_quarter_and_200_mW() -> None:
         made = loop(0, 1_000)
         assert asked(made, 8_000) == 800
         assert made.update(100_000, 0, 100_000, TICKS, 50_000, 800 - missing) == left
+
+
+def test_the_integral_ends_at_fifty_watts_below_nothing_not_above() -> None:
+    """The ramp asks for 150 W, so that the integral may fall as far as it likes: it stays at its end."""
+    made = loop(0, 4_000, 20_000)
+    for _ in range(6):
+        asked(made, -10_000, 7_500, 25)
+    assert made._integral_uW == -50_000_000
+    assert asked(made, -10_000, 0, 25) == 0

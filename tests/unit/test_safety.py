@@ -227,3 +227,20 @@ def test_limits_leave_room_for_the_bias() -> None:
         limits.configure(table(changes))
         assert min(limits.table) >= 0
         assert max(limits.table) < 1 << 30
+
+
+def test_the_limit_that_is_told_is_the_one_that_was_broken() -> None:
+    """Of a row with two bounds: the lower one below it, the upper one anywhere else, also at the lower one."""
+    judged = Judged("tc0_cold_junction")
+    low, high = judged.bounds(judged.row)
+    for value, limit in ((low - 1, low), (low, high), (high, high), (high + 1, high)):
+        judged.limits.table[judged.row] = value + BIAS
+        assert (judged.limits.value(judged.row), judged.limits.limit(judged.row)) == (value, limit)
+
+
+def test_the_units_are_those_that_people_are_shown() -> None:
+    units = {unit for _, _, unit, *_ in safety.ROWS}
+    assert units <= {"", "ms", "mV", "µA", "mW", "mΩ", "1/4096", "µs", "ticks", "B", "status", "m°C", "m°C/s"} | {
+        "‰ of sense full scale",
+        "ms CEM43",
+    }

@@ -226,3 +226,13 @@ def test_a_state_that_passes_counts_its_ticks(state: int) -> None:
     assert (made.advance(5, 0), made.left_ticks, made.state) == (0, 1, state)
     made.advance(1, 0)
     assert (made.left_ticks, made.state != state) == (0, True)
+
+
+def test_with_rf_off_the_tissue_is_watched_in_these_states() -> None:
+    assert [state for state in STATES if sequence(state).watched_off()] == [p.ARMED, p.REST, p.COOLDOWN]
+
+
+def test_time_that_is_over_is_none_left() -> None:
+    made = sequence(p.FAULT)
+    made.left_ticks = 3
+    assert (made.advance(5, 0), made.left_ticks, made.state) == (0, 0, p.FAULT)
