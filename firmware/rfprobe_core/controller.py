@@ -11,11 +11,13 @@ from rfprobe_core import plan, protocol, safety, thermometry
 from rfprobe_core.commands import Commands
 from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up
+from rfprobe_core.endpoint import COMPLETING, EndPoint
 from rfprobe_core.governor import Governor
 from rfprobe_core.heatwatch import HeatWatch
 from rfprobe_core.integrity import Integrity
 from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.meter import TickMeter
+from rfprobe_core.modes import PowerMode, TemperatureMode
 from rfprobe_core.pid import TemperatureLoop
 from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
 from rfprobe_core.power import PowerLoop
@@ -29,7 +31,6 @@ from rfprobe_core.version import VERSION
 
 HEALTH_TICKS = 100
 DOSE_TICKS = 50
-NEAR_TARGET_MC = 1_000
 FRESH_ENOUGH_TICKS = 50
 GUARD_START_LOW_MC = 10_000
 GUARD_START_HIGH_MC = 40_000
@@ -46,6 +47,7 @@ FOOTSWITCH = 1
 # Constants of other modules, as numbers in the bytecode (tests/unit/test_constants.py holds them together).
 _RAMP = const(3)
 _HOLD = const(4)
+_REST = const(5)
 _REPEAT = const(1)
 _CONFIG_LOST = const(5)
 _JUMP = const(7)
@@ -56,7 +58,6 @@ _BIAS = const(1 << 29)
 _HIGHEST = const((1 << 29) - 1)
 _INTERLOCK = const(0)
 _FOOTSWITCH = const(1)
-_NEAR_TARGET_MC = const(1_000)
 _ON_SETTLED_TICKS = const(10)
 _OFF_SETTLED_TICKS = const(3)
 _LATE_MAX_US = const(1_000_000)
@@ -123,6 +124,8 @@ _HEATING_WHEN_OFF = const(4)
 _MEMORY = const(5)
 _NOT_COOLING_WHEN_OFF = const(6)
 _GRAVEST = CAUSE["rf_while_disabled"]
+# Ceilings in time that are told as the guard's where its governor had held the run back.
+_FOR_THE_GUARD = (CAUSE["rf_on_time_ceiling"], CAUSE["end_point_missed"])
 
 
 def _python():
@@ -148,6 +151,7 @@ class Controller:
         self.loop = TemperatureLoop()
         self.ramp = SetpointRamp()
         self.governor = Governor()
+        self.end_point = EndPoint(self.thermocouples)
         self.watch = HeatWatch()
         self.integrity = Integrity()
         self.limits = LimitTable()
@@ -170,7 +174,9 @@ class Controller:
         self._fitted = 0
         self._control = self.thermocouples[0]
         self._control_place = 0
-        self._since_control_ticks = 0
+        parts = (self.sequence, self.ramp, self.loop, self.governor, self.power, self.end_point, self._control)
+        self.modes = (TemperatureMode(*parts), PowerMode(*parts))  # in the order of plan.MODE_NAMES
+        self.mode = self.modes[0]
         self._watch_due = False
         self._watched_tick = 0
         self._off_ticks = 0
@@ -178,8 +184,6 @@ class Controller:
         self._footswitch_up_ticks = 0
         self._tripped = -1
         self._stop_asked = False
-        self._ceiling_mW = 0
-        self._target_mC = 0
         self._ramp_mC_per_s = 0
         self._max_energy_mJ = 0
         self._telemetry_ticks = 5
@@ -376,47 +380,29 @@ class Controller:
             self._end_by_operator(CAUSE["footswitch_released"])
         self._stop_asked = False
         before = sequence.state
-        # whether the tissue, not only the set-point, is where it shall be: only such time counts as held
-        near_target = abs(self._control.corrected_mC - self._target_mC) <= _NEAR_TARGET_MC
-        ended = sequence.advance(self._elapsed, self.power.state[_ENERGY_mJ], near_target)
+        mode = self.mode
+        ended = sequence.advance(self._elapsed, self.power.state[_ENERGY_mJ], mode.counts)
+        state = sequence.state
+        if not ended and _RAMP <= state <= _REST:
+            ended = mode.step(self._elapsed, self._believed and self._polled == self._control_place)
         if ended:
-            completed = ended == CAUSE["hold_complete"]
-            if ended == CAUSE["rf_on_time_ceiling"] and self.governor.held_back:
-                ended = CAUSE["guard_limited"]
-            self._finish(protocol.RESULT_COMPLETED if completed else protocol.RESULT_LIMITED, ended)
+            self._end(ended)
         state = sequence.state
         if state == _RAMP or state == _HOLD:
-            self._run_loops(sequence, near_target)
+            self.demand_mW = mode.demand_mW
             return
         self.demand_mW = 0
         if before == protocol.ARMED and state == protocol.IDLE:
             self._power_down()  # an ARM that was not used gives the pins back
 
-    def _run_loops(self, sequence, near_target):
-        """Set-point and temperature loop; the probe check comes first, at the test power."""
-        elapsed = self._elapsed
-        control = self._control
-        ramp = self.ramp
-        self._since_control_ticks += elapsed
-        if sequence.probe_check_ticks > 0:
-            self.demand_mW = self.values[INDEX["test_power_mW"]]
-            ramp.begin(control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
-            self.power.take_achieved_mW()
-            self._since_control_ticks = 0
+    def _end(self, cause):
+        """The run has come to the end of its plan, or to one of its ceilings."""
+        if cause in COMPLETING:
+            self._finish(protocol.RESULT_COMPLETED, cause)
             return
-        ramp.advance(elapsed, self.governor.permille)
-        if self._polled == self._control_place and self._believed:
-            self.demand_mW = self.loop.update(
-                ramp.value_mC,
-                ramp.rate_mC_per_s,
-                control.corrected_mC,
-                min(self._since_control_ticks, 25),
-                self._ceiling_mW,
-                self.power.take_achieved_mW(),
-            )
-            self._since_control_ticks = 0
-        if near_target and sequence.state == _RAMP and ramp.at_target():
-            sequence.hold()
+        if self.governor.held_back and cause in _FOR_THE_GUARD:
+            cause = CAUSE["guard_limited"]
+        self._finish(protocol.RESULT_LIMITED, cause)
 
     def _act(self):
         """Put it on the pins. Anything but an energised state is off."""
@@ -645,7 +631,7 @@ class Controller:
         self._watched_tick = self.tick_count
         self.power.begin_run()
         self.loop.reset()
-        self.ramp.begin(self._control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
+        self.mode.begin()
         self.board.watchdog_start(WATCHDOG_MS)
         self.sequence.start()
         return protocol.ACK_OK
@@ -721,12 +707,10 @@ class Controller:
         self._control_place = fitted.index(ROLE_CONTROL)
         self._control = self.thermocouples[self._control_place]
         self._config_place = 0
-        self._target_mC = value("target_mC")
         self._ramp_mC_per_s = value("ramp_mC_per_s")
         self._max_energy_mJ = value("max_energy_mJ")
         self._footswitch_used = value("footswitch_used") == 1
         self._telemetry_ticks = value("telemetry_ticks")
-        self._ceiling_mW = min(value("max_power_mW"), value("stage_power_mW"))
         self.sense.configure(
             value("v_sense_full_scale_mV"),
             value("i_sense_full_scale_uA"),
@@ -744,7 +728,16 @@ class Controller:
             value("min_impedance_mohm"),
         )
         self.loop.configure(value("kp_mW_per_C"), value("ki_mW_per_C_s"), value("feedforward_mW_s_per_C"))
-        self.sequence.configure(value("hold_ms"), value("cooldown_ms"), value("max_rf_on_ms"), value("max_energy_mJ"))
+        self.end_point.configure(self.values)
+        self.sequence.configure(
+            value("hold_ms"),
+            value("cooldown_ms"),
+            value("max_rf_on_ms"),
+            value("max_energy_mJ"),
+            self.end_point.hold_cause,
+        )
+        self.mode = self.modes[value("mode")]
+        self.mode.configure(self.values, self._control)
         self.governor.configure(value("guard_governor") == 1)
         self.watch.configure(
             value("tip_lag_ms"),

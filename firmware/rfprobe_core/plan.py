@@ -16,7 +16,20 @@ MODE_POWER = 1
 MODE_IMPEDANCE = 2
 MODE_PULSED = 3
 MODE_NAMES = ("temperature", "power", "impedance", "pulsed")
-MODES_AVAILABLE = (MODE_TEMPERATURE,)
+MODES_AVAILABLE = (MODE_TEMPERATURE, MODE_POWER)
+
+END_TIME = 0
+END_DOSE = 1
+END_BOUNDARY = 2
+END_ROLLOFFS = 3
+END_NAMES = ("time", "dose", "boundary", "rolloffs")
+# What a run of each mode may end by.
+ENDS = (
+    (END_TIME, END_DOSE, END_BOUNDARY),
+    (END_TIME, END_DOSE, END_BOUNDARY),
+    (END_TIME, END_DOSE, END_BOUNDARY, END_ROLLOFFS),
+    (END_TIME,),
+)
 
 ROLE_NONE = 0
 ROLE_CONTROL = 1
@@ -56,6 +69,11 @@ PARAMETERS = (
     ("max_energy_mJ", PLAN, 100, 500_000_000, 100),
     ("guard_governor", PLAN, 0, 1, 1),
     ("telemetry_ticks", PLAN, 1, 100, 5),
+    ("end_by", PLAN, 0, 3, END_TIME),
+    ("boundary_dose_ms", PLAN, 1_000, 60_000_000, 14_400_000),
+    ("boundary_end_mC", PLAN, 38_000, 95_000, 38_000),
+    ("rolloffs", PLAN, 1, 100, 1),
+    ("power_mW", PLAN, 100, 50_000, 100),
     ("thermocouples", PROFILE, 1, 4, 1),
     ("tc0_role", PROFILE, 0, 3, ROLE_CONTROL),
     ("tc1_role", PROFILE, 0, 3, 0),
@@ -126,6 +144,10 @@ CONTRADICTIONS = (
     ("max_duty", "max_duty does not reach max_voltage"),
     ("tc0_chip", "a MAX31855 is corrected for thermocouples of type K and T alone"),
     ("guard_lag_max_ms", "a guard thermocouple lags more than its governor is good for"),
+    ("end_by", "a run of this mode cannot end by that"),
+    ("end_by", "the plan ends by the boundary thermocouple and the profile has none"),
+    ("power_mW", "the power is above the plan's max_power"),
+    ("power_mW", "the power is above what the stage may give"),
 )
 
 
@@ -185,6 +207,7 @@ def contradiction(values):
     stray = False
     for place in range(values[INDEX["thermocouples"]], THERMOCOUPLES):
         stray = stray or values[first_role + place] != ROLE_NONE
+    by_power = values[INDEX["mode"]] != MODE_TEMPERATURE
     checks = (
         values[INDEX["mode"]] not in MODES_AVAILABLE,
         values[INDEX["target_mC"]] >= values[INDEX["max_temperature_mC"]],
@@ -201,6 +224,10 @@ def contradiction(values):
         values[INDEX["max_voltage_mV"]] > reachable_mV(values),
         _without_table(values),
         slowest_guard_ms(values) > values[INDEX["guard_lag_max_ms"]],
+        values[INDEX["end_by"]] not in ENDS[values[INDEX["mode"]]],
+        values[INDEX["end_by"]] in (END_DOSE, END_BOUNDARY) and ROLE_BOUNDARY not in fitted,
+        by_power and values[INDEX["power_mW"]] > values[INDEX["max_power_mW"]],
+        by_power and values[INDEX["power_mW"]] > values[INDEX["stage_power_mW"]],
     )
     for code, broken in enumerate(checks):
         if broken:

@@ -51,11 +51,14 @@ class Sequence:
         self.left_ticks = SELF_TEST_TICKS
         self.probe_check_ticks = 0
         self._hold_ticks = 0
+        self._hold_cause = CAUSE["hold_complete"]
         self._cooldown_ticks = 0
         self._max_rf_on_ticks = 0
         self._max_energy_mJ = 0
 
-    def configure(self, hold_ms, cooldown_ms, max_rf_on_ms, max_energy_mJ):
+    def configure(self, hold_ms, cooldown_ms, max_rf_on_ms, max_energy_mJ, hold_cause=CAUSE["hold_complete"]):
+        """`hold_cause` is what the end of the hold is: the plan's end, or its ceiling in time."""
+        self._hold_cause = hold_cause
         self._hold_ticks = hold_ms // TICK_MS
         self._cooldown_ticks = cooldown_ms // TICK_MS
         self._max_rf_on_ticks = max_rf_on_ms // TICK_MS
@@ -133,7 +136,7 @@ class Sequence:
             left = left - ticks if left > ticks else 0
             self.left_ticks = left
             if left == 0:
-                return CAUSE["hold_complete"]
+                return self._hold_cause
         if rf_on_ticks >= self._max_rf_on_ticks:
             return CAUSE["rf_on_time_ceiling"]
         return 0

@@ -24,6 +24,19 @@ UID = "sim00000001"
 TAIL_TICKS = 20
 
 
+SHORT_BY_MODE: dict[str, dict[str, int]] = {
+    "temperature": {},
+    "power": {
+        "mode": plan.MODE_POWER,
+        "power_mW": 6_000,
+        "hold_ms": 20_000,
+        "end_by": plan.END_BOUNDARY,
+        "boundary_end_mC": 38_500,
+    },
+}
+"""What makes of the short plan one of each mode, that still is short."""
+
+
 @cache
 def probe() -> ProbeFile:
     return read_probe(ROOT / "probes" / "bone-10mm.toml")

@@ -93,8 +93,12 @@ def parameter(name: str) -> st.SearchStrategy[int]:
 def _reconciled(values: dict[str, int]) -> dict[str, int]:
     """The nearest values that do not contradict one another."""
     fitted = values["thermocouples"]
+    mode = values["mode"] if values["mode"] in plan.MODES_AVAILABLE else plan.MODE_TEMPERATURE
+    ends = [end for end in plan.ENDS[mode] if fitted > 2 or end not in (plan.END_DOSE, plan.END_BOUNDARY)]
     values |= {
-        "mode": plan.MODE_TEMPERATURE,
+        "mode": mode,
+        "end_by": ends[values["end_by"] % len(ends)],
+        "power_mW": min(values["power_mW"], values["max_power_mW"], values["stage_power_mW"]),
         "mains_hz": 50 if values["mains_hz"] < 55 else 60,
         "target_mC": min(values["target_mC"], values["max_temperature_mC"] - 1),
         "min_impedance_mohm": min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1),
@@ -239,6 +243,18 @@ def integrity(checked: Checked, examples: int) -> None:
         words[0] ^= 1
         for _ in range(9):
             made.step()
+
+
+@exercise
+def endpoint(checked: Checked, examples: int) -> None:
+    """Hot long enough, and not at all, at the boundary."""
+    boundary = {"tc1_role": plan.ROLE_BOUNDARY, "guard_needed": 0}
+    made = bench(checked, boundary | {"end_by": plan.END_BOUNDARY, "boundary_end_mC": 38_000}).in_state(protocol.HOLD)
+    made.board.chips[1].show(39.0)
+    for _ in range(120):
+        made.take_lease()
+        made.tick()
+    assert made.controller.sequence.cause == protocol.CAUSE["boundary_reached"]
 
 
 @exercise
@@ -531,6 +547,11 @@ def rare_moments(checked: Checked, examples: int) -> None:
         made.take_lease()
         made.tick()
     assert made.controller.sequence.result == protocol.RESULT_LIMITED
+
+    made = bench(checked, {"max_rf_on_ms": 2_000, "mode": plan.MODE_POWER, "power_mW": 200}).in_state(protocol.RAMP)
+    for _ in range(300):
+        made.take_lease()
+        made.tick()
 
     made = bench(checked, {"mains_hz": 55})
     assert made.controller.configure() < 0

@@ -37,7 +37,7 @@ def test_power_up_values_cannot_be_armed() -> None:
 
 
 BREAKERS = [
-    ("mode", {"mode": plan.MODE_POWER}),
+    ("mode", {"mode": plan.MODE_IMPEDANCE}),
     ("target_mC", {"target_mC": 90_000}),
     ("target_mC", {"target_mC": 90_001}),
     ("min_impedance_mohm", {"min_impedance_mohm": 100_000, "max_impedance_mohm": 100_000}),
@@ -57,6 +57,11 @@ BREAKERS = [
     ("max_duty", {"drive_law": plan.LAW_SIN2, "max_duty": 16_000}),
     ("tc0_chip", {"tc1_chip": plan.CHIP_MAX31855, "tc1_type": plan.THERMOCOUPLE_TYPES.index("J")}),
     ("guard_lag_max_ms", {"guard_lag_max_ms": 999, "tc1_lag_ms": 1_000}),
+    ("end_by", {"end_by": plan.END_ROLLOFFS}),
+    ("end_by", {"end_by": plan.END_DOSE}),
+    ("end_by", {"mode": plan.MODE_POWER, "end_by": plan.END_BOUNDARY}),
+    ("power_mW", {"mode": plan.MODE_POWER, "power_mW": 10_001}),
+    ("power_mW", {"mode": plan.MODE_POWER, "power_mW": 8_001, "stage_power_mW": 8_000}),
 ]
 
 
