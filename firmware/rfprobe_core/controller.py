@@ -17,7 +17,7 @@ from rfprobe_core.heatwatch import HeatWatch
 from rfprobe_core.integrity import Integrity
 from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.meter import TickMeter
-from rfprobe_core.modes import PowerMode, TemperatureMode
+from rfprobe_core.modes import MODES
 from rfprobe_core.pid import TemperatureLoop
 from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
 from rfprobe_core.power import PowerLoop
@@ -175,12 +175,13 @@ class Controller:
         self._control = self.thermocouples[0]
         self._control_place = 0
         parts = (self.sequence, self.ramp, self.loop, self.governor, self.power, self.end_point, self._control)
-        self.modes = (TemperatureMode(*parts), PowerMode(*parts))  # in the order of plan.MODE_NAMES
+        self.modes = tuple([mode(*parts) for mode in MODES])  # in the order of plan.MODE_NAMES
         self.mode = self.modes[0]
         self._watch_due = False
         self._watched_tick = 0
         self._off_ticks = 0
         self._missed = 0
+        self._rested = False
         self._footswitch_up_ticks = 0
         self._tripped = -1
         self._stop_asked = False
@@ -338,7 +339,7 @@ class Controller:
         tick = self.tick_count
         ticks = (tick - self._watched_tick) & _TICK_MASK
         self._watched_tick = tick
-        if state == _RAMP or state == _HOLD:
+        if self.sequence.heats():
             watch.update(control.temperature_mC, self.power.state[_ENERGY_mJ], ticks)
         else:
             watch.rest(control.temperature_mC, ticks, self.sequence.watched_off())
@@ -349,7 +350,7 @@ class Controller:
         table[TIP_START + _THERMOCOUPLES_DISAGREE] = _BIAS + self._hottest_other_mC() - control.temperature_mC
         table[TIP_START + _HEATING_WHEN_OFF] = _BIAS + watch.rise_when_off_mC
         table[TIP_START + _NOT_COOLING_WHEN_OFF] = _BIAS + watch.not_cooled_mC
-        if state == _RAMP or state == _HOLD:
+        if self.sequence.under_way():
             self.integrity.step()
         table[TIP_START + _MEMORY] = _BIAS + self.integrity.broken
         return self.limits.judge(TIP_START, SIZE, state)
@@ -384,7 +385,8 @@ class Controller:
         ended = sequence.advance(self._elapsed, self.power.state[_ENERGY_mJ], mode.counts)
         state = sequence.state
         if not ended and _RAMP <= state <= _REST:
-            ended = mode.step(self._elapsed, self._believed and self._polled == self._control_place)
+            fresh = self._believed and self._polled == self._control_place
+            ended = mode.step(self._elapsed, fresh, self.tick_count)
         if ended:
             self._end(ended)
         state = sequence.state
@@ -409,11 +411,24 @@ class Controller:
         stage = self.stage
         state = self.sequence.state
         if state == _RAMP or state == _HOLD:
+            if self._rested:
+                self._rested = False
+                self.board.rf_connect()
             stage.drive(self.power.drive(self.demand_mW))
             stage.feed()
             self.board.watchdog_feed()
+        elif state == _REST:
+            self._rest()
         elif stage.enabled or stage.duty:
             self._power_down()
+
+    def _rest(self):
+        """RF off between two deliveries; the run goes on, and so does the watchdog. The limit table verifies it."""
+        if self.stage.enabled or self.stage.duty:
+            self.stage.off()
+            self.power.release()
+            self._rested = True
+        self.board.watchdog_feed()
 
     def _report(self):
         """Make what is due, and send one frame if the link is ready.
@@ -502,7 +517,7 @@ class Controller:
             self._finish(protocol.RESULT_STOPPED, cause)
 
     def _footswitch_released(self):
-        if not self.sequence.energised():
+        if not self.sequence.under_way():
             self._footswitch_up_ticks = 0
             return False
         pressed = self.board.read_input(_FOOTSWITCH)
@@ -626,6 +641,7 @@ class Controller:
         for thermocouple in self.thermocouples:
             thermocouple.begin_run()
         self._missed = 0
+        self._rested = False
         self.governor.begin()
         self.watch.begin(self._control.temperature_mC, self._coolest_mC())
         self._watched_tick = self.tick_count
@@ -745,6 +761,7 @@ class Controller:
             value("tip_fast_ms"),
             value("tip_slow_mC_per_W"),
             value("tip_slow_ms"),
+            value("mode") == plan.MODE_IMPEDANCE,
         )
         self.limits.configure(self.values)
         self.integrity.take(self.values, self.limits.table, SIZE, 5 * SIZE)

@@ -11,6 +11,10 @@ from rfprobe_core.constant import const
 from rfprobe_core.plan import INDEX
 
 _RAMP = const(3)
+_REST = const(5)
+# Places in the power loop's state.
+_IMPEDANCE_mohm = const(3)
+_IMPEDANCE_KNOWN = const(4)
 NEAR_TARGET_MC = 1_000
 _NEAR_TARGET_MC = const(1_000)
 _CONTROL_TICKS_MAX = const(25)
@@ -60,7 +64,7 @@ class TemperatureMode:
         self._since_control_ticks = 0
         self._ramp.begin(self._control.corrected_mC, self._target_mC, self._rate_mC_per_s)
 
-    def step(self, elapsed, fresh):
+    def step(self, elapsed, fresh, tick):
         """One tick, `elapsed` (1…100) after the last; `fresh`: the control thermocouple has a new sample.
 
         Returns the cause of an end that is due now, or 0.
@@ -132,3 +136,152 @@ class PowerMode(TemperatureMode):
 
     def _there(self):
         return True
+
+
+SETTLED_TICKS = 50
+_SETTLED_TICKS = const(50)  # after RF has come on, before an impedance counts as baseline
+_POWER_MIN_MW = const(100)
+
+
+class ImpedanceMode(PowerMode):
+    """Power until the tissue at the electrode boils and the impedance rises; RF rests; then again, with less.
+
+    A roll-off is an impedance, smoothed over 80 ms, that has risen by the plan's step above the lowest that it had
+    since RF came on.
+    """
+
+    def __init__(self, sequence, ramp, loop, governor, power, end_point, control):
+        PowerMode.__init__(self, sequence, ramp, loop, governor, power, end_point, control)
+        self._power_mW = 0
+        self._step_mohm = 0
+        self._resume_permille = 0
+        self._rest_ticks = 0
+        self._rest_left_ticks = 0
+        self._settling_ticks = 0
+        self._smooth_mohm = 0
+        self._baseline_mohm = 0
+
+    def configure(self, values, control):
+        PowerMode.configure(self, values, control)
+        self._power_mW = self._ceiling_mW
+        self._step_mohm = values[INDEX["rolloff_step_mohm"]]
+        self._resume_permille = values[INDEX["resume_permille"]]
+        self._rest_ticks = values[INDEX["rest_ms"]] // 10
+
+    def begin(self):
+        PowerMode.begin(self)
+        self._ceiling_mW = self._power_mW
+        self._settling_ticks = _SETTLED_TICKS
+
+    def step(self, elapsed, fresh, tick):
+        if self._sequence.state == _REST:
+            return self._rest(elapsed, fresh)
+        ended = PowerMode.step(self, elapsed, fresh, tick)
+        if ended or self._sequence.probe_check_ticks > 0 or not self._rolls_off(elapsed):
+            return ended
+        self.rolloffs += 1
+        ended = self._end_point.reached(self.rolloffs)
+        if not ended:
+            self._sequence.rest()
+            self._rest_left_ticks = self._rest_ticks
+            lower_mW = self._ceiling_mW * self._resume_permille // 1000  # 5e4 · 1e3
+            self._ceiling_mW = lower_mW if lower_mW > _POWER_MIN_MW else _POWER_MIN_MW
+        return ended
+
+    def _rolls_off(self, elapsed):
+        state = self._power.state
+        if not state[_IMPEDANCE_KNOWN]:
+            return False
+        measured = state[_IMPEDANCE_mohm]
+        if self._settling_ticks > 0:
+            self._settling_ticks -= elapsed
+            self._smooth_mohm = self._baseline_mohm = measured
+            return False
+        smooth = self._smooth_mohm + (measured - self._smooth_mohm) // 8
+        self._smooth_mohm = smooth
+        if smooth < self._baseline_mohm:
+            self._baseline_mohm = smooth
+        return smooth - self._baseline_mohm >= self._step_mohm
+
+    def _rest(self, elapsed, fresh):
+        self._rest_left_ticks -= elapsed
+        if fresh:
+            ended = self._end_point.reached(self.rolloffs)
+            if ended:
+                return ended
+        if self._rest_left_ticks <= 0:
+            self._begin_again()
+        return 0
+
+    def _begin_again(self):
+        """From where the tip is now, with the power of this round."""
+        self._settling_ticks = _SETTLED_TICKS
+        self._since_control_ticks = 0
+        self._power.take_achieved_mW()
+        self._bound_ramp(self._control.corrected_mC)
+        if self.demand_mW > self._ceiling_mW:
+            self.demand_mW = self._ceiling_mW
+        self._sequence.resume()
+
+
+_TELEMETRY_TICKS = const(5)  # at 20 Hz: a burst begins where the frames see it
+
+
+class PulsedMode(PowerMode):
+    """Bursts of RF that leave the tip cool. Their length and rate are exact; their amplitude holds the temperature.
+
+    The loop runs once a period, on the reading at the end of the pause, and asks for a mean power.
+    """
+
+    def __init__(self, sequence, ramp, loop, governor, power, end_point, control):
+        PowerMode.__init__(self, sequence, ramp, loop, governor, power, end_point, control)
+        self._peak_mW = 0
+        self._burst_ticks = 2
+        self._period_ticks = 50
+        self._phase_ticks = -1  # before the first burst
+
+    def configure(self, values, control):
+        PowerMode.configure(self, values, control)
+        self._peak_mW = values[INDEX["power_mW"]]
+        self._burst_ticks = values[INDEX["burst_ms"]] // 10
+        self._period_ticks = values[INDEX["burst_period_ms"]] // 10
+        self._ceiling_mW = self._peak_mW * self._burst_ticks // self._period_ticks  # in the mean; 5e4 · 50
+
+    def step(self, elapsed, fresh, tick):
+        self._since_control_ticks += elapsed
+        sequence = self._sequence
+        if sequence.probe_check_ticks > 0:
+            self._phase_ticks = -1
+            return self._check_probe()
+        if self._phase_ticks < 0:
+            return self._await_first(tick)
+        self._ramp.advance(elapsed, self._governor.permille)
+        self._phase_ticks += elapsed
+        if self._phase_ticks >= self._period_ticks:
+            self._begin_burst()
+        elif self._phase_ticks >= self._burst_ticks:
+            sequence.burst(False)
+        return 0
+
+    def _await_first(self, tick):
+        """The time of the hold begins with a pause, and RF with the first tick whose power telemetry will see."""
+        sequence = self._sequence
+        if sequence.state == _RAMP:
+            sequence.rest()
+        elif tick % _TELEMETRY_TICKS == _TELEMETRY_TICKS - 1:
+            sequence.resume()
+            self._begin_burst()
+        return 0
+
+    def _begin_burst(self):
+        self._phase_ticks = 0
+        self._control_step()
+        peak_mW = self.demand_mW * self._period_ticks // self._burst_ticks  # 2.5e4 · 1000
+        self.demand_mW = peak_mW if peak_mW < self._peak_mW else self._peak_mW
+        self._sequence.burst(True)
+
+    def _as_planned(self, corrected_mC):
+        return True
+
+
+MODES = (TemperatureMode, PowerMode, ImpedanceMode, PulsedMode)  # in the order of plan.MODE_NAMES

@@ -20,6 +20,7 @@ from rfprobe.toml_source import TOLD, KeyPath, Quantity, Source, load, quantitie
 from rfprobe_core import plan as device
 
 BASE_RATE_HZ = 100
+TICK_MS = 1000 // BASE_RATE_HZ
 """The controller's tick; telemetry goes out every so many ticks."""
 RAMP_FROM_C = 20.0
 """Where the ramp is taken to start for the default of `max_rf_on_s`: room temperature, the longest ramp."""
@@ -106,6 +107,27 @@ class EndTable(Table):
     rolloffs: Annotated[int | None, Quantity("rolloffs", 1, "")] = None
 
 
+class ImpedanceTable(Table):
+    """`[impedance]`: what a roll-off is, how long RF rests after it, and with what share of the power it resumes."""
+
+    rolloff_step_ohm: Annotated[float, Quantity("rolloff_step_mohm", 1000, "Ω")] = 30.0
+    rest_s: Annotated[float, Quantity("rest_ms", 1000, "s")] = 15.0
+    resume_share: Annotated[float, Quantity("resume_permille", 1000, "")] = 0.8
+
+
+def _whole_ticks(time_ms: float) -> float:
+    if time_ms % TICK_MS:
+        raise PydanticCustomError(TOLD, "must be a multiple of the device's tick of {tick} ms", {"tick": TICK_MS})
+    return time_ms
+
+
+class PulsesTable(Table):
+    """`[pulses]`: length and period of the bursts, in whole ticks of the device."""
+
+    burst_ms: Annotated[float, Quantity("burst_ms", 1, "ms"), AfterValidator(_whole_ticks)] = 20.0
+    period_ms: Annotated[float, Quantity("burst_period_ms", 1, "ms"), AfterValidator(_whole_ticks)] = 500.0
+
+
 class LimitsTable(Table):
     """`[limits]`: what ends the run. `guard_trip_C` may be left out only where no guard is needed."""
 
@@ -132,6 +154,8 @@ class Plan(Table):
     plan: PlanTable
     target: TargetTable
     end: EndTable = EndTable()
+    impedance: ImpedanceTable = ImpedanceTable()
+    pulses: PulsesTable = PulsesTable()
     limits: LimitsTable
     telemetry: TelemetryTable = TelemetryTable()
 
@@ -195,7 +219,8 @@ class PlanFile:
 
     @cached_property
     def _values(self) -> dict[str, int]:
-        tables = (self.plan.target, self.plan.end, self.plan.limits)
+        plan = self.plan
+        tables = (plan.target, plan.end, plan.limits, plan.impedance, plan.pulses)
         given = {note.parameter: (note, value) for table in tables for _, note, value in quantities(table)}
         values = {name: note.stored(value) for name, (note, value) in given.items() if value is not None}
         values["mode"] = device.MODE_NAMES.index(self.plan.plan.mode)
@@ -318,8 +343,14 @@ _BELONGS: dict[KeyPath, tuple[KeyPath, tuple[str, ...]]] = {
 }
 
 
+_TABLE_OF_MODE = {"impedance": "impedance", "pulses": "pulsed"}
+
+
 def _belongs(plan: Plan) -> tuple[KeyPath, str] | None:
     """A key that this plan's mode or end needs and that is missing, or that is there and would do nothing."""
+    for table, mode in _TABLE_OF_MODE.items():
+        if table in plan.model_fields_set and plan.plan.mode != mode:
+            return (table,), f'not used with mode = "{plan.plan.mode}": take the table out'
     for key, (decider, words) in _BELONGS.items():
         word = _looked_up(plan, decider)
         given = _looked_up(plan, key) is not None

@@ -90,6 +90,9 @@ def parameter(name: str) -> st.SearchStrategy[int]:
     return corners(row[2], row[3])
 
 
+HOTTEST_mC = (95_000, 95_000, 104_000, 42_000)  # target of each mode
+
+
 def _reconciled(values: dict[str, int]) -> dict[str, int]:
     """The nearest values that do not contradict one another."""
     fitted = values["thermocouples"]
@@ -99,8 +102,13 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
         "mode": mode,
         "end_by": ends[values["end_by"] % len(ends)],
         "power_mW": min(values["power_mW"], values["max_power_mW"], values["stage_power_mW"]),
+        "burst_ms": min(values["burst_ms"], values["burst_period_ms"] // 2),
         "mains_hz": 50 if values["mains_hz"] < 55 else 60,
-        "target_mC": min(values["target_mC"], values["max_temperature_mC"] - 1),
+        "target_mC": min(values["target_mC"], values["max_temperature_mC"] - 1, HOTTEST_mC[mode]),
+        "max_temperature_mC": min(values["max_temperature_mC"], 45_000)
+        if mode == plan.MODE_PULSED
+        else values["max_temperature_mC"],
+        "rolloff_step_mohm": 1_000 if mode == plan.MODE_IMPEDANCE else values["rolloff_step_mohm"],
         "min_impedance_mohm": min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1),
         "max_rf_on_ms": max(values["max_rf_on_ms"], values["hold_ms"]),
         "max_voltage_mV": min(values["max_voltage_mV"], values["full_scale_voltage_mV"]),
@@ -117,6 +125,8 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
         values["min_current_uA"] = min(values["min_current_uA"], max(values["max_voltage_mV"] // 10, 100))
         values["max_impedance_mohm"] = min(values["max_impedance_mohm"], 1_000_000)
         values["min_impedance_mohm"] = min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1)
+    if mode == plan.MODE_IMPEDANCE:  # a roll-off of 1 Ω fits into the window
+        values["min_impedance_mohm"] = min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1_001)
     roles = [plan.ROLE_CONTROL, plan.ROLE_GUARD, plan.ROLE_BOUNDARY, plan.ROLE_GUARD]
     values |= {f"tc{place}_role": roles[place] if place < fitted else 0 for place in range(plan.THERMOCOUPLES)}
     types = [values[f"tc{place}_type"] for place in range(plan.THERMOCOUPLES)]
@@ -552,6 +562,15 @@ def rare_moments(checked: Checked, examples: int) -> None:
     for _ in range(300):
         made.take_lease()
         made.tick()
+
+    impedance = {"mode": plan.MODE_IMPEDANCE, "power_mW": 4_000, "hold_ms": 60_000, "rest_ms": 1_000}
+    pulsed = {"mode": plan.MODE_PULSED, "power_mW": 4_000, "target_mC": 41_000, "max_temperature_mC": 45_000}
+    for changes in (impedance, pulsed | {"hold_ms": 60_000}):
+        made = bench(checked, changes).in_state(protocol.RAMP)
+        for at in range(900):
+            made.board.load_ohm = 100.0 if at < 600 else 140.0
+            made.take_lease()
+            made.tick()
 
     made = bench(checked, {"mains_hz": 55})
     assert made.controller.configure() < 0
