@@ -25,7 +25,7 @@ TYPINGS := .typings/rp2/.ready .typings/esp32/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve unit test test-long faults bench lint format types image notebook packages lock clean
+.PHONY: help setup demo serve unit test test-long faults faults-pico false-trips mutation bench lint format types image notebook packages lock clean
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,15 @@ test-long: setup ## What `make test` leaves out for its length: an hour or two o
 
 faults: setup ## Try every fault on the virtual probe; the table goes to docs/faults.md
 	$(RFPROBE) campaign $(PLAN) -o docs
+
+faults-pico: setup ## Try a dozen of them on the emulated chip (ten minutes); they go to docs/faults.md too
+	$(RFPROBE) campaign $(PLAN) --runtime pico -o docs
+
+false-trips: setup ## Do 3000 runs without faults, from where the last call ended, and bound the rate of false trips
+	$(BIN)/python -m tests.safety.false_trips
+
+mutation: setup ## Change what decides over heat, one place at a time; what survives is in docs/mutation.md (an hour)
+	$(BIN)/python -m tests.mutation
 
 bench: setup ## Measure speed, tick cost and memory on this machine
 	$(BIN)/python tests/bench/run.py
@@ -93,7 +102,7 @@ clean: ## Remove what was made here: environments, stubs, caches, builds. Sessio
 
 $(LOCKED):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 15) else "setup: rfprobe needs Python 3.11 to 3.14, and $(PYTHON) is %d.%d; name another with PYTHON=" % v)'
-	@echo "setup: installing the pinned packages (280 MB to fetch, 1 GB on disk) into $(VENV): a minute or two"
+	@echo "setup: installing the pinned packages (350 MB to fetch, 1.4 GB on disk) into $(VENV): a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV)
 # esptool comes as source alone: it is built by the setuptools of build.txt, which the hashes vouch for as well.
 	@$(PIP) install $(PINNED) -r requirements/build.txt

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Installs the Debian packages named in debian-packages.txt, those that are missing. Without root or without apt it
+# Installs the Debian packages named in debian-packages.txt, those that are missing and that nothing here stands in for. Without root or without apt it
 # says so and leaves them out, which makes the tests that need them skip; with CI=true that is a failure (exit 1).
 set -euo pipefail
 list="$(dirname "$0")/debian-packages.txt"
 
 wanted=()
-while read -r package; do
-  wanted+=("$package")
-done < <(sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' "$list")
+while read -r package substitute; do
+  if [ -n "$substitute" ] && command -v "$substitute" >/dev/null; then
+    echo "debian-packages: $substitute is here, and does for $package"
+  else
+    wanted+=("$package")
+  fi
+done < <(sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$list")
 if [ "${#wanted[@]}" -eq 0 ]; then
   echo "debian-packages: none needed"
   exit 0

@@ -143,6 +143,8 @@ class Commands:
             return ACK_OK
         if verb == protocol.VERB_GET or verb == protocol.VERB_SET:
             return self._parameter(c, verb, at)
+        if verb == protocol.VERB_BLACKBOX:
+            return self._black_box(c, at)
         if not self.owned:
             return ACK_NOT_OWNER
         if verb == protocol.VERB_ACKNOWLEDGE:
@@ -174,6 +176,20 @@ class Commands:
         self._value2 = LEASE_TICKS * TICK_MS
         return ACK_OK
 
+    def _black_box(self, c, at):
+        """Whoever asks gets the records of a black box that is closed, in the slack and at rest."""
+        box = c.box
+        if not box.closed or not c.sequence.at_rest() or 0 <= self.slow_verb != protocol.VERB_BLACKBOX:
+            return ACK_WRONG_STATE
+        parser = self._parser
+        numbers = parser.numbers
+        if not parser.numeric[at] or not parser.numeric[at + 1] or not box.send(numbers[at], numbers[at + 1]):
+            return ACK_BAD_VALUE
+        self.slow_verb = protocol.VERB_BLACKBOX
+        self._value = box.count
+        self._value2 = box.last_tick
+        return ACK_OK
+
     def _may_change(self, c):
         return self.owned and c.sequence.state == protocol.IDLE
 
@@ -195,19 +211,26 @@ class Commands:
         return ACK_OK
 
     def do_slow(self, c):
-        """HELLO or CONFIGURE, between ticks. HELLO waits until no run is armed or under way."""
+        """HELLO, CONFIGURE or BLACKBOX, between ticks. They wait until no run is armed or under way."""
         verb = self.slow_verb
         self._key = NO_KEY
         self._value = 0
         self._value2 = 0
         if verb < 0 or not c.sequence.at_rest():
             return
-        if verb == protocol.VERB_HELLO:
-            if c.reporter.idle():
-                self.slow_verb = -1
-                c.say_hello()
+        if verb == protocol.VERB_BLACKBOX and c.box.left() <= 0:
+            self.slow_verb = -1
+            return
+        if verb != protocol.VERB_CONFIGURE and not c.reporter.idle():
+            c.reporter.hush()
+            return
+        if verb == protocol.VERB_BLACKBOX:
+            c.reporter.black_box(c)
             return
         self.slow_verb = -1
+        if verb == protocol.VERB_HELLO:
+            c.say_hello()
+            return
         self._value = c.configure()
         code = ACK_OK
         if self._value < 0:

@@ -8,6 +8,7 @@ import sys
 from array import array
 
 from rfprobe_core import plan, protocol, safety, thermometry
+from rfprobe_core.blackbox import BlackBox
 from rfprobe_core.commands import Commands
 from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up
@@ -157,6 +158,7 @@ class Controller:
         self.limits = LimitTable()
         self.sequence = Sequence()
         self.reporter = Reporter()
+        self.box = BlackBox()
         self.meter = TickMeter()
         self.commands = Commands(board.nonce_seed())
         self.tick_count = first_tick & U32_MAX
@@ -205,6 +207,7 @@ class Controller:
         self._judge()
         self._decide()
         self._act()
+        self.box.note(self)
         self._report()
 
     def _sense(self):
@@ -247,6 +250,7 @@ class Controller:
     def _judge(self):
         """Fill in the limit table and judge what is due; the first row that trips stands until it is acted on."""
         state = self.sequence.state
+        self.box.judged = state
         self._fill_every_tick(state == _RAMP or state == _HOLD)
         tripped = self.limits.judge(0, _EVERY_TICK_ROWS, state)
         if tripped < 0 and self._polled >= 0:
@@ -614,6 +618,7 @@ class Controller:
         self.heap_free_bytes = self.board.quiet_heap()
         self.board.rf_connect()
         self.limits.clear()
+        self.box.begin()
         self.sequence.arm()
         return protocol.ACK_OK
 
@@ -649,6 +654,7 @@ class Controller:
         self.loop.reset()
         self.mode.begin()
         self.board.watchdog_start(WATCHDOG_MS)
+        self.meter.begin_period()  # the dead-man's test at ARM has made ticks late, and nobody was heated then
         self.sequence.start()
         return protocol.ACK_OK
 

@@ -25,3 +25,6 @@ judge_rows = chosen.judge_rows
 power_mW = chosen.power_mW
 same_bytes = chosen.same_bytes
 write_ages = chosen.write_ages
+write_poll = chosen.write_poll
+write_record = chosen.write_record
+write_tip = chosen.write_tip

@@ -4,7 +4,14 @@
 tests compare them.
 """
 
+import struct
 from array import array
+
+from rfprobe_core.constant import const
+
+_RECORD = "<HHHHHHHHHHHHHHHH"
+_RECORD_SIZE = const(32)
+_SEEN_TIP = const(5)
 
 EMITTER = "plain"
 
@@ -116,6 +123,70 @@ def write_ages(table, start, fresh_ticks, count, tick, age_max):
             if age > age_max:
                 age = age_max
         table[start + place] = (1 << 29) + age * 10
+
+
+def write_record(
+    ring, record, power, table, tick, judged, state, elapsed, late_us, enabled, duty, demand_mW, setpoint_mC
+):
+    """One record of the black box (see protocol.RECORD_FIELDS) into its place in the ring.
+
+    `power` is the power loop's state, `table` the limit table, of which the rows of every tick are told; `judged` is
+    the state the tick was judged in, `state` the one it ended in. Only the set-point may be negative.
+    """
+    voltage_cV = power[0] // 10
+    current_dmA = power[1] // 100
+    measured_mW = power[2]
+    impedance_dohm = power[3] // 100
+    refused = table[5] & 0x1FFFFFFF  # the bias is bit 29
+    lease_ticks = (table[4] & 0x1FFFFFFF) // 10
+    flags = elapsed << 8 | (refused if refused < 7 else 7) << 5 | power[4] << 4 | enabled
+    flags |= (table[3] & 1) << 3 | (table[2] & 1) << 2 | (table[1] & 1) << 1
+    other = power[5] if judged == 3 or judged == 4 else table[0] & 0x1FFFFFFF
+    struct.pack_into(
+        _RECORD,
+        ring,
+        record * _RECORD_SIZE,
+        tick & 0xFFFF,
+        state | judged << 11,
+        flags,
+        late_us if late_us < 65_535 else 65_535,
+        lease_ticks if lease_ticks < 65_535 else 65_535,
+        voltage_cV if voltage_cV < 65_535 else 65_535,
+        current_dmA if current_dmA < 65_535 else 65_535,
+        measured_mW if measured_mW < 65_535 else 65_535,
+        demand_mW if demand_mW < 65_535 else 65_535,
+        impedance_dohm if impedance_dohm < 65_535 else 65_535,
+        duty,
+        setpoint_mC // 10 if setpoint_mC > 0 else 0,
+        other if other < 65_535 else 65_535,
+        0,
+        0,
+        0,
+    )
+
+
+def write_poll(ring, record, place, status, measured_mC, slope_mC_per_s):
+    """Into that record: which thermocouple was polled, and what came of it."""
+    at = record * _RECORD_SIZE
+    seen = ring[at + 2] | ring[at + 3] << 8 | (place + 1) << 4 | status << 7
+    ring[at + 2] = seen & 0xFF
+    ring[at + 3] = seen >> 8
+    slope = slope_mC_per_s
+    slope = -32_768 if slope < -32_768 else 32_767 if slope > 32_767 else slope
+    struct.pack_into("<HHh", ring, at + 26, measured_mC & 0xFFFF, measured_mC >> 16 & 0xFFFF, slope)
+
+
+def write_tip(ring, record, table, first, second, third):
+    """Into that record: the tip's rows were judged, and these three of the limit table are told, in m°C."""
+    at = record * _RECORD_SIZE
+    ring[at + 2] |= _SEEN_TIP << 4
+    one = table[first] - (1 << 29)
+    two = table[second] - (1 << 29)
+    three = table[third] - (1 << 29)
+    one = -32_768 if one < -32_768 else 32_767 if one > 32_767 else one
+    two = -32_768 if two < -32_768 else 32_767 if two > 32_767 else two
+    three = -32_768 if three < -32_768 else 32_767 if three > 32_767 else three
+    struct.pack_into("<hhh", ring, at + 26, one, two, three)
 
 
 def same_bytes(one, other, start, stop):

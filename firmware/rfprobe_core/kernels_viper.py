@@ -101,6 +101,92 @@ def write_ages(table: ptr32, start: int, fresh_ticks: ptr32, count: int, tick: i
 
 
 @micropython.viper
+def write_record(
+    ring: ptr16,
+    record: int,
+    power: ptr32,
+    table: ptr32,
+    tick: int,
+    judged: int,
+    state: int,
+    elapsed: int,
+    late_us: int,
+    enabled: int,
+    duty: int,
+    demand_mW: int,
+    setpoint_mC: int,
+):
+    at = record << 4
+    refused = int(table[5]) & 0x1FFFFFFF
+    if refused > 7:
+        refused = 7
+    flags = (elapsed << 8) | (refused << 5) | (int(power[4]) << 4) | enabled
+    flags |= ((int(table[3]) & 1) << 3) | ((int(table[2]) & 1) << 2) | ((int(table[1]) & 1) << 1)
+    ring[at] = tick
+    ring[at + 1] = state | (judged << 11)
+    ring[at + 2] = flags
+    ring[at + 3] = late_us if late_us < 65_535 else 65_535
+    value = (int(table[4]) & 0x1FFFFFFF) // 10
+    ring[at + 4] = value if value < 65_535 else 65_535
+    value = int(power[0]) // 10
+    ring[at + 5] = value if value < 65_535 else 65_535
+    value = int(power[1]) // 100
+    ring[at + 6] = value if value < 65_535 else 65_535
+    value = int(power[2])
+    ring[at + 7] = value if value < 65_535 else 65_535
+    ring[at + 8] = demand_mW if demand_mW < 65_535 else 65_535
+    value = int(power[3]) // 100
+    ring[at + 9] = value if value < 65_535 else 65_535
+    ring[at + 10] = duty
+    ring[at + 11] = setpoint_mC // 10 if setpoint_mC > 0 else 0
+    value = int(table[0]) & 0x1FFFFFFF
+    if judged == 3 or judged == 4:
+        value = int(power[5])
+    ring[at + 12] = value if value < 65_535 else 65_535
+    ring[at + 13] = 0
+    ring[at + 14] = 0
+    ring[at + 15] = 0
+
+
+@micropython.viper
+def write_poll(ring: ptr16, record: int, place: int, status: int, measured_mC: int, slope_mC_per_s: int):
+    at = record << 4
+    ring[at + 1] = int(ring[at + 1]) | ((place + 1) << 4) | (status << 7)
+    ring[at + 13] = measured_mC
+    ring[at + 14] = measured_mC >> 16
+    slope = slope_mC_per_s
+    if slope < -32_768:
+        slope = -32_768
+    if slope > 32_767:
+        slope = 32_767
+    ring[at + 15] = slope
+
+
+@micropython.viper
+def write_tip(ring: ptr16, record: int, table: ptr32, first: int, second: int, third: int):
+    at = record << 4
+    ring[at + 1] = int(ring[at + 1]) | 80  # SEEN_TIP << 4
+    one = int(table[first]) - (1 << 29)
+    two = int(table[second]) - (1 << 29)
+    three = int(table[third]) - (1 << 29)
+    if one < -32_768:
+        one = -32_768
+    if one > 32_767:
+        one = 32_767
+    if two < -32_768:
+        two = -32_768
+    if two > 32_767:
+        two = 32_767
+    if three < -32_768:
+        three = -32_768
+    if three > 32_767:
+        three = 32_767
+    ring[at + 13] = one
+    ring[at + 14] = two
+    ring[at + 15] = three
+
+
+@micropython.viper
 def same_bytes(one: ptr8, other: ptr8, start: int, stop: int) -> bool:
     for index in range(start, stop):
         if int(one[index]) != int(other[index]):

@@ -27,6 +27,7 @@ HEALTH = 3
 EVENT = 4
 ACK = 5
 HELLO = 6
+BLACKBOX = 7
 
 TICK_US = 10_000
 TICK_MS = 10
@@ -115,7 +116,48 @@ FRAMES = {
         ),
     ),
     HELLO: ("hello", "", ()),
+    # The records follow these fields, RECORDS_PER_FRAME of them; zeros where the last frame has fewer.
+    BLACKBOX: (
+        "blackbox",
+        "<IHH",
+        (
+            ("last_tick", "ticks", "tick of the newest record, which tells one black box from the next"),
+            ("count", "", "records in the black box"),
+            ("first", "", "place of this frame's first record, 0 = the oldest"),
+        ),
+    ),
 }
+
+# One record of the black box, 16 words of 16 bits: what a tick saw and did. Too large a value is 65535.
+RECORD = "<HHHHHHHHHHHHHHHH"
+RECORD_SIZE = 32
+RECORDS_PER_FRAME = 7
+RECORD_FIELDS = (
+    ("tick", "ticks", "the lower 16 bits of the tick"),
+    ("seen", "", "state at its end | SEEN_… << 4 | status of the poll << 7 | state it was judged in << 11"),
+    ("flags", "", "RECORD_… bits | dead-man's refusals (most 7) << 5 | ticks since the record before << 8"),
+    ("late_us", "µs", "lateness of the tick"),
+    ("lease_ticks", "ticks", "age of the host's lease"),
+    ("voltage_cV", "10 mV", "RMS voltage"),
+    ("current_dmA", "0.1 mA", "RMS current"),
+    ("power_mW", "mW", "measured power"),
+    ("demand_mW", "mW", "power asked for"),
+    ("impedance_dohm", "0.1 Ω", "impedance as it was judged; a lower bound where it is not known"),
+    ("duty", "1/65535", "drive duty at its end"),
+    ("setpoint_cC", "10 m°C", "the ramped set-point; 0 when there is none"),
+    ("gain", "1/4096", "stage gain; judged with RF off: what is sensed, ‰ of full scale"),
+    ("detail0", "", "by SEEN_…: reading in m°C, its lower 16 bits; not moved, or risen with RF off, m°C"),
+    ("detail1", "", "by SEEN_…: its upper 16 bits; shortfall or what is missing from the fall, m°C"),
+    ("detail2", "", "by SEEN_…: slope over 15 samples, m°C/s; how much hotter another place is, m°C"),
+)
+SEEN_NOTHING = 0
+SEEN_PLACE = 1  # and up: the thermocouple that was polled
+SEEN_TIP = 5  # the rows of the tip were judged
+RECORD_ENABLE = 1
+RECORD_ENABLE_STUCK_HIGH = 2
+RECORD_ENABLE_STUCK_LOW = 4
+RECORD_INTERLOCK_OPEN = 8
+RECORD_IMPEDANCE_KNOWN = 16
 
 FLAG_ENABLE = 1
 FLAG_INTERLOCK_CLOSED = 2
@@ -219,6 +261,7 @@ VERB_ARM = 6
 VERB_START = 7
 VERB_STOP = 8
 VERB_ACKNOWLEDGE = 9
+VERB_BLACKBOX = 10
 VERBS = (
     ("HELLO", False, 0, "send the HELLO frame"),
     ("STATUS", False, 0, "ack: value = state, value2 = cause of the latched fault"),
@@ -230,6 +273,7 @@ VERBS = (
     ("START", True, 1, "NONCE; begins the run"),
     ("STOP", False, 0, "RF off; never refused, heard anywhere in the stream"),
     ("ACKNOWLEDGE", True, 0, "clears a latched fault or the last result; never enables anything"),
+    ("BLACKBOX", False, 2, "FIRST MOST; sends these records; ack: value = how many there are, value2 = newest tick"),
 )
 NO_KEY = 65535
 NO_ROW = 65535
@@ -301,6 +345,9 @@ def specification():
         parts.append("%d %s %s" % (kind, name, layout))
         for field, unit, _ in fields:
             parts.append("%s[%s]" % (field, unit))
+    parts.append(RECORD)
+    for field, unit, _ in RECORD_FIELDS:
+        parts.append("%s[%s]" % (field, unit))
     for table in (STATE_NAMES, RESULT_NAMES, EVENT_NAMES, ACK_NAMES, FLAG_NAMES, CAUSES):
         parts.append(",".join(table))
     for verb, guarded, values, _ in VERBS:

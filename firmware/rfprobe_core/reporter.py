@@ -37,6 +37,8 @@ _DOSE = protocol.FRAMES[protocol.DOSE][1]
 _HEALTH = protocol.FRAMES[protocol.HEALTH][1]
 _EVENT = protocol.FRAMES[protocol.EVENT][1]
 _ACK = protocol.FRAMES[protocol.ACK][1]
+_RECORDS_BYTES = protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE
+_BOX_FRAME = "%s%ds" % (protocol.FRAMES[protocol.BLACKBOX][1], _RECORDS_BYTES)
 
 
 class Reporter:
@@ -54,6 +56,7 @@ class Reporter:
         self._first = 0
         self._waiting = 0
         self._moving = True
+        self._hushed = False
         self._sequence = 0
         self._hello = bytearray(HEADER_SIZE + protocol.MAX_BODY + CRC_SIZE)
         self._hello_length = 0
@@ -198,7 +201,14 @@ class Reporter:
 
         On a link that does not move, frames are made all the same, dropped, and counted.
         """
+        if self._hushed:
+            self._hushed = False
+            return self._moving
         return self._waiting >= _BEHIND and self._moving
+
+    def hush(self):
+        """The next telemetry frame lets one pass that waits for an idle link: with one in every tick it never is."""
+        self._hushed = True
 
     def idle(self):
         """Whether no frame waits for the link."""
@@ -211,6 +221,16 @@ class Reporter:
         self._hello[:HEADER_SIZE] = header[:HEADER_SIZE]
         self._hello[HEADER_SIZE : HEADER_SIZE + size] = text
         self._hello_length = size
+
+    def black_box(self, c):
+        """The next frame to be sent: the next records of the black box. As for HELLO, only at rest and when `idle`."""
+        box = c.box
+        header = self._header(protocol.BLACKBOX, c.sequence.state, c.tick_count)
+        frame = self._hello
+        frame[:HEADER_SIZE] = header[:HEADER_SIZE]
+        struct.pack_into(_BOX_FRAME, frame, HEADER_SIZE, box.last_tick, box.count, box.send_from, b"")
+        box.take(frame, HEADER_SIZE + protocol.MAX_BODY - _RECORDS_BYTES)
+        self._hello_length = protocol.MAX_BODY
 
     def pump(self, link):
         """Hand one frame to the link if it can take it whole without waiting."""

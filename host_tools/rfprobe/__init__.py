@@ -42,10 +42,12 @@ def simulate(
     faults: Sequence[str] = (),
     out_dir: str | Path = "sessions",
     progress: "Callable[[Progress], None] | None" = None,
+    black_box: bool = False,
 ) -> "Session":
     """Run a plan on the virtual probe and return its session.
 
-    Plan and probe are paths, or names of shipped ones; `faults` as on the command line: "interlock@20".
+    Plan and probe are paths, or names of shipped ones; `faults` as on the command line: "interlock@20". `black_box`
+    fetches the device's last 10 s at full rate after any run, not only after one that ended by a fault.
     Raises `rfprobe.errors.BadInput` before anything is started.
     """
     from rfprobe.plan_file import read_plan
@@ -62,4 +64,5 @@ def simulate(
         faults=faults,
         out_dir=Path(out_dir),
         progress=progress,
+        black_box=black_box,
     )

@@ -20,6 +20,8 @@ class BoardFile:
     """Vendor and product id that the running board shows."""
     flash: dict[str, Any]
     """The table [flash]: method, and what that method needs."""
+    micropython: dict[str, Any]
+    """The table [micropython]: port, architecture, and what an image is made with."""
     modules: tuple[Path, ...]
     """Files of other folders that go onto the board beside its own."""
 
@@ -35,7 +37,8 @@ def read_board(name: str) -> BoardFile:
     if name not in board_names():
         raise BadInput(f"--board {name}: must be one of {', '.join(board_names())}")
     told: dict[str, Any] = tomllib.loads((folder / "board.toml").read_text(encoding="utf-8"))
-    usb, more = cast(dict[str, int], told["usb"]), cast(list[str], told["micropython"].get("modules", []))
+    usb, micropython = cast(dict[str, int], told["usb"]), cast(dict[str, Any], told["micropython"])
+    more = cast(list[str], micropython.get("modules", []))
     modules = tuple((folder / each).resolve() for each in more)
     ids = (usb["vendor_id"], usb["product_id"])
-    return BoardFile(name, folder, str(told["board"]["mcu"]), ids, told["flash"], modules)
+    return BoardFile(name, folder, str(told["board"]["mcu"]), ids, told["flash"], micropython, modules)

@@ -26,7 +26,7 @@ PAUSE_S: Final = 0.002
 LOOK_EVERY_S: Final = 0.05
 REOPEN_EVERY_S: Final = 0.1
 TAIL_S: Final = 0.3  # after the verdict: the last frames still come
-_RUN_PHASES = frozenset((Phase.START, Phase.RUNNING))
+_RUN_PHASES = frozenset((Phase.START, Phase.RUNNING, Phase.BLACK_BOX))
 
 
 @dataclass

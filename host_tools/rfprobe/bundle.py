@@ -158,6 +158,7 @@ def rerun(session: Session, out_dir: Path, runtime: str | None = None) -> Rerun:
         stop_requested=_stops_of(session),
         start_us=given.start_us,
         first_tick=given.first_tick,
+        black_box=meta.get("black_box") is not None,
     ) as again:
         same_runtime = given.runtime == meta.get("runtime")
         found = diff_sessions(session, again, () if same_runtime else LEFT_OUT)

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from rfprobe.commands_bundle import bundle
 from rfprobe.commands_campaign import campaign
+from rfprobe.commands_dashboard import dashboard
 from rfprobe.commands_deploy import deploy
 from rfprobe.commands_devices import console, devices, doctor
 from rfprobe.commands_export import export
@@ -168,6 +169,7 @@ app.command(epilog="Example: rfprobe devices --json")(devices)
 app.command(epilog="Example: rfprobe doctor --port @left")(doctor)
 app.command(epilog="Example: rfprobe console --port /dev/ttyACM0")(console)
 app.command(epilog="Example: rfprobe monitor --port /dev/ttyACM0 --lines > run.csv")(monitor)
+app.command(epilog="Example: rfprobe dashboard vertebra-70C --port /dev/ttyACM0 -m id=L3-07")(dashboard)
 app.command(epilog="Example: rfprobe campaign plans/vertebra-70C.toml --runtime cpython")(campaign)
 app.command(epilog="Example: rfprobe report last -o report.html")(report)
 app.command(epilog="Example: rfprobe export last --format parquet -o export")(export)

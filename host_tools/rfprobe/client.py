@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from rfprobe.box_fetch import BoxFetch
 from rfprobe.wire import HELLO_LINE, MAX_COMMAND_ID, MAX_NUMBER, STOP_LINE, Frame, FrameDecoder, command_line
 from rfprobe_core import plan, protocol
 
@@ -31,6 +32,7 @@ ARM_AGAIN_S: Final = 0.1  # after CONFIGURE the thermocouple chips' first conver
 VERDICT_WITHIN_S: Final = 3.0  # telemetry repeats the verdict at least once a second
 COOLDOWN_SPARE_S: Final = 5.0
 RESTARTS_BORNE: Final = 2
+BOX_QUIET_S: Final = 0.3  # its frames come in every tick or two: then some were lost, and are asked for again
 _LOOK_EVERY_S = 0.05
 _CLOCK_GRAIN_S = 1e-6  # sums of ticks are not exact in floating point
 
@@ -54,8 +56,17 @@ class Phase(Enum):
     ARM = "arm"
     START = "start"
     RUNNING = "running"
+    BLACK_BOX = "black_box"
     ENDED = "ended"
     FAILED = "failed"
+
+
+class FetchBox(Enum):
+    """When the black box is fetched after a run."""
+
+    NEVER = "never"
+    AFTER_FAULT = "after_fault"
+    ALWAYS = "always"
 
 
 @dataclass(slots=True)
@@ -81,8 +92,9 @@ class RunClient:
     `values` has every key of `plan.NAMES`; `expect_protocol` is the host's `protocol_digest()`. A device that
     still shows how its last run ended is only used where `acknowledge` has that state (of `OVER`). With
     `ask_first` it stops in CONFIRM, configured and not armed, until `confirm`. `lease=False` claims once and
-    never renews. `window` commands are under way at a time; their ids count from `first_id`. Raises ValueError
-    for keys that are missing or unknown, and for numbers that the wire cannot carry.
+    never renews. `black_box` says after which runs the device's is fetched. `window` commands are under way at
+    a time; their ids count from `first_id`. Raises ValueError for keys that are missing or unknown, and for
+    numbers that the wire cannot carry.
     """
 
     def __init__(
@@ -93,6 +105,7 @@ class RunClient:
         acknowledge: Collection[int] = (),
         ask_first: bool = False,
         lease: bool = True,
+        black_box: FetchBox = FetchBox.NEVER,
         window: int = 4,
         first_id: int = 1,
         hello_within_s: float = HELLO_WITHIN_S,
@@ -108,6 +121,8 @@ class RunClient:
         self.decoder = FrameDecoder()
         self.fault: Frame | None = None
         self.understood: dict[str, int] = {}
+        self.box: BoxFetch | None = None
+        """The black box, from when it was asked for."""
         self._values = array("i", [values[name] for name in plan.NAMES])
         self._digest: int = plan.digest(self._values)
         self._watch_s = values["cooldown_ms"] / 1000 + COOLDOWN_SPARE_S
@@ -115,6 +130,10 @@ class RunClient:
         self._acknowledge = frozenset(acknowledge)
         self._ask_first = ask_first
         self._lease = lease
+        self._fetch_box = black_box
+        self._box_ident = -1
+        self._box_due_s = math.inf
+        self._box_tries = 0
         self._window = window
         self._next_id = first_id
         self._hello_within_s = hello_within_s
@@ -146,6 +165,7 @@ class RunClient:
             protocol.ACK: self._hear_ack,
             protocol.EVENT: self._hear_event,
             protocol.TELEMETRY: self._hear_telemetry,
+            protocol.BLACKBOX: self._hear_box,
         }
         self._on_ok: dict[str, Callable[[_Command, Frame, float], None]] = {
             "LEASE": self._leased,
@@ -163,6 +183,7 @@ class RunClient:
             Phase.ARM: self._poll_arm,
             Phase.START: self._poll_start,
             Phase.RUNNING: self._poll_running,
+            Phase.BLACK_BOX: self._poll_box,
         }
 
     @property
@@ -318,6 +339,9 @@ class RunClient:
         ident, code = frame.value("id"), frame.value("code")
         if ident in self._renewals:
             self._hear_renewal(code)
+            return
+        if ident == self._box_ident and self.box is not None:
+            self._hear_box_ack(self.box, frame, now_s)
             return
         command = self._in_flight.get(ident)
         if command is None or self.over:
@@ -522,7 +546,47 @@ class RunClient:
         if self._device_word is None:
             self._wait_for_verdict(now_s)
         elif self.state != protocol.COOLDOWN or _due(now_s, self._verdict_s + self._watch_s):
+            self._end(now_s)
+
+    def _end(self, now_s: float) -> None:
+        """The run is over; what the device has kept of its last seconds may still be of interest."""
+        tripped = self.fault is not None or self.device_result in ("fault", "link_lost")
+        wanted = self._fetch_box is FetchBox.ALWAYS or (self._fetch_box is FetchBox.AFTER_FAULT and tripped)
+        if not wanted or self.box is not None or self.state not in OVER:
             self.phase = Phase.ENDED
+            return
+        self.box = BoxFetch()
+        self._box_due_s = now_s
+        self._enter(Phase.BLACK_BOX, now_s, math.inf)
+
+    def _poll_box(self, now_s: float, out: list[bytes]) -> None:
+        """Ask for what is missing until it is there, the device is silent, or it has nothing to give."""
+        box = self.box
+        if box is None or box.done or self.state in UNDER_WAY or _due(now_s, self._heard_s + SILENCE_S):
+            self.phase = Phase.ENDED
+        elif _due(now_s, self._box_due_s):
+            if self._box_tries == TRIES:
+                self.phase = Phase.ENDED
+                return
+            self._box_tries += 1
+            self._box_due_s = now_s + BOX_QUIET_S
+            self._box_ident = self._take_id()
+            self._send(command_line(self._box_ident, "BLACKBOX", *box.ask()), now_s, out)
+
+    def _hear_box_ack(self, box: BoxFetch, frame: Frame, now_s: float) -> None:
+        if frame.value("code") == protocol.ACK_OK:
+            box.hear_ack(frame.value("value"), frame.value("value2"))
+        elif frame.value("code") == protocol.ACK_CRC:
+            self._box_due_s = now_s
+
+    def _hear_box(self, frame: Frame, now_s: float) -> None:
+        if self.phase is not Phase.BLACK_BOX or self.box is None:
+            return
+        self._box_due_s = now_s + BOX_QUIET_S
+        if self.box.take(frame):
+            self._box_due_s = now_s
+        self._box_tries = 0
+        self._wake_s = -math.inf
 
     def _wait_for_verdict(self, now_s: float) -> None:
         """RF is off and nobody has said why."""

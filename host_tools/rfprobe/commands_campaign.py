@@ -34,13 +34,13 @@ def campaign(
 ) -> None:
     """Try every fault and judge each run by the plant's own truth: the cause told, the enable pin, the tissue.
 
-    Leaves the table in DIR/faults.md. Exit 8 if one escaped: told as something else, RF on for too long, or tissue
-    hotter than the plan's limit.
+    Leaves the table in DIR/faults.md; on pico, a chosen dozen, in a section of its own. Exit 8 if one escaped: told
+    as something else, RF on for too long, or tissue hotter than the plan's limit.
     """
     from rfprobe.plan_file import read_plan
     from rfprobe.probe_file import read_probe
     from rfprobe.resources import find
-    from rfprobe.sim.campaign import TABLE, as_markdown, run_all
+    from rfprobe.sim.campaign import TABLE, page, run_all
     from rfprobe.sim.runtimes import RUNTIMES as KNOWN
     from rfprobe.sim.tissue import load_tissue
 
@@ -63,7 +63,9 @@ def campaign(
             print(told(outcome), flush=True)
     escapes = [each for each in outcomes if each.why_escaped]
     output.mkdir(parents=True, exist_ok=True)
-    (output / "faults.md").write_text(as_markdown(outcomes) + "\n", encoding="utf-8")
+    kept = output / "faults.md"
+    before = kept.read_text(encoding="utf-8") if kept.exists() else ""
+    kept.write_text(page(outcomes, before), encoding="utf-8")
     if as_json:
         print(json.dumps({"schema": 1, "runs": [as_dict(each) for each in outcomes], "escapes": len(escapes)}))
     else:

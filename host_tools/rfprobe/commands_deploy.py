@@ -1,13 +1,10 @@
 """`rfprobe deploy`: the firmware as files onto a board that runs MicroPython."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from rfprobe.errors import BadInput
 
 
 def deploy(
@@ -29,22 +26,17 @@ def deploy(
     from rfprobe.board_file import read_board
     from rfprobe.deploy import compile_firmware, restart
     from rfprobe.deploy import deploy as make_same
-    from rfprobe.hello import ports_of, told, wait_for_hello
-    from rfprobe.ports import open_port
+    from rfprobe.hello import told, wait_for_hello
+    from rfprobe.owner import take_port
+    from rfprobe.port_names import resolve_port
 
     known = read_board(board)
-    where = port or os.environ.get("RFPROBE_PORT") or _only(ports_of(known.usb))
+    where = resolve_port(port)
+    take_port(where).close()  # says in one line who has it, or what else is wrong with it
     files = compile_firmware(known, firmware)
-    open_port(where).close()  # says in one line who has it, or what else is wrong with it
     done = make_same(known, files, where, lambda line: print(line, file=sys.stderr))
     print(f"{where}: {len(done.copied)} files copied, {len(done.removed)} removed, {done.unchanged} unchanged")
     restart(where)
     if wait_s:
         _, hello = wait_for_hello(lambda: [where], wait_s)
         print(f"{where}: runs {told(hello)}")
-
-
-def _only(found: list[str]) -> str:
-    if len(found) == 1:
-        return found[0]
-    raise BadInput(f"rfprobe deploy: which port? Name it with --port; found: {', '.join(found) or 'none'}")

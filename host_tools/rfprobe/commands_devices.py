@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rfprobe.commands_run import PortOption
-from rfprobe.errors import EnvironmentProblem, ExitCode
+from rfprobe.errors import BadInput, EnvironmentProblem, ExitCode
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")]
 
@@ -78,9 +78,11 @@ def console(port: PortOption = None) -> None:
         raise EnvironmentProblem("rfprobe console needs mpremote: pip install 'rfprobe[pico]'")
     name = resolve_port(port, read_bench())
     take_port(name).close()
+    if not sys.stdin.isatty():
+        raise BadInput("rfprobe console: stdin is no terminal, and the prompt is to be typed at")
     device = look_at(name)
     if device.runs == "firmware":
-        stop_directly(name)
+        print(stop_directly(name))
     print(f"{name}: {device.text}", file=sys.stderr)
     done = subprocess.run([sys.executable, "-m", "mpremote", "connect", name, "repl"], check=False)
     if done.returncode:

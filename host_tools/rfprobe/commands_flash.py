@@ -61,16 +61,13 @@ def _by_volume(board: "BoardFile", image: Path, volume: Path | None) -> None:
 
 def _by_esptool(board: "BoardFile", image: Path, port: str | None) -> None:
     from rfprobe.flash_esptool import check_image, write_and_verify
-    from rfprobe.hello import ports_of
+    from rfprobe.owner import take_port
+    from rfprobe.port_names import resolve_port
 
     chip = str(board.flash["chip"])
     check_image(image, chip)
-    if port is None:
-        found = ports_of(board.usb)
-        if len(found) != 1:
-            there = ", ".join(found) or "none"
-            raise BadInput(f"rfprobe flash: which port? Name it with --port; found: {there}")
-        (port,) = found
+    port = resolve_port(port)
+    take_port(port).close()
     used = write_and_verify(
         image,
         port,

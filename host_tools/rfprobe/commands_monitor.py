@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from rfprobe.errors import BadInput
 
 if TYPE_CHECKING:
     from rfprobe.sources import Source
+
+QUIET_S = 3.0  # a board says something twenty times a second
 
 
 def monitor(
@@ -58,10 +61,19 @@ def _print_lines(source: "Source") -> None:
 
     watched = Watched(source.parameters)
     print(",".join(("utc", "t_s", "state", *watched.names, "energy_J", "lost", "dropped")), flush=True)
+    quiet_from_s: float | None = time.monotonic() + QUIET_S
     for chunk in source.chunks():
         if chunk is None:
+            if quiet_from_s is not None and time.monotonic() > quiet_from_s:
+                print(f"{source.title}: nothing is heard; still listening (Ctrl-C ends it)", file=sys.stderr)
+                quiet_from_s = None
             continue
-        for frame in watched.feed(*chunk):
+        unlike = watched.another_protocol
+        telemetry = watched.feed(*chunk)
+        if watched.another_protocol and not unlike:
+            print(f"{source.title}: {watched.another_protocol}", file=sys.stderr)
+        for frame in telemetry:
+            quiet_from_s = None
             values = watched.row(frame)
             told = ["" if math.isnan(values[name]) else f"{values[name]:g}" for name in watched.names]
             utc = datetime.fromtimestamp(chunk[0] / 1e9, UTC).isoformat(timespec="milliseconds")

@@ -98,17 +98,24 @@ def understood_table(file: "PlanFile", understood: dict[str, int]) -> object:
     from rich.table import Table
     from rich.text import Text
 
-    from rfprobe.plan_file import PLAN_KEYS
-    from rfprobe.toml_source import told_key
-
     table = Table(title=Text(f"{file.name}, as the device understood it"), title_justify="left", box=None)
     table.add_column("key")
     table.add_column("value", justify="right")
-    for parameter in file.values():
-        stored = understood.get(parameter)
-        shown = "not told" if stored is None else _shown(parameter, stored)
-        table.add_row(told_key(PLAN_KEYS[parameter]), shown)
+    for key, shown in understood_rows(file, understood):
+        table.add_row(key, shown)
     return table
+
+
+def understood_rows(file: "PlanFile", understood: dict[str, int]) -> list[tuple[str, str]]:
+    """(key of the file, value as the device told it back) of everything in a plan."""
+    from rfprobe.plan_file import PLAN_KEYS
+    from rfprobe.toml_source import told_key
+
+    def told(parameter: str) -> str:
+        stored = understood.get(parameter)
+        return "not told" if stored is None else _shown(parameter, stored)
+
+    return [(told_key(PLAN_KEYS[parameter]), told(parameter)) for parameter in file.values()]
 
 
 def _shown(parameter: str, value: int) -> str:
@@ -145,6 +152,7 @@ def _plain_value(parameter: str, value: int) -> str:
         "mode": lambda: device.MODE_NAMES[value],
         "end_by": lambda: device.END_NAMES[value],
         "guard_needed": lambda: "true" if value else "false",
+        "guard_governor": lambda: "true" if value else "false",
         "telemetry_ticks": lambda: f"{100 / value:g} Hz",
     }
     return str(words.get(parameter, lambda: value)())

@@ -15,6 +15,7 @@ from rfprobe.commands_simulate import DEFAULT_PROBE, print_summary, stop_signals
 from rfprobe.errors import EXIT_BY_RESULT, BadInput, EnvironmentProblem, OperatorStop, Refused
 
 if TYPE_CHECKING:
+    from rfprobe.attended import Attendant
     from rfprobe.board_run import BoardRun
     from rfprobe.client import RunClient
     from rfprobe.plan_file import PlanFile
@@ -51,6 +52,7 @@ def run(
     ),
     report: Annotated[bool, typer.Option(help="Write the report beside the session.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
+    attended: Annotated[bool, typer.Option("--attended", hidden=True)] = False,
 ) -> None:
     """Run a plan on a board, or on a virtual probe behind a port.
 
@@ -68,11 +70,16 @@ def run(
     plan_file, probe_file = read_plan(find("plans", plan)), read_probe(find("probes", probe))
     values = device_values(plan_file, probe_file)
     told = read_sample(sample, pairs or [], bench)
-    if not yes and not sys.stdin.isatty():
+    if not yes and not attended and not sys.stdin.isatty():
         raise BadInput("rfprobe run: nobody is there to confirm the plan (stdin is no terminal): give --yes")
     name = resolve_port(port, bench)
     _import_what_it_shows()
-    result = _run_on(name, plan_file, probe_file, values, told, _Wishes(yes, acknowledge, output, report, as_json))
+    wishes = _Wishes(yes, acknowledge, output, report, as_json)
+    if attended:
+        from rfprobe.attended import attendant
+
+        wishes.attendant = attendant()
+    result = _run_on(name, plan_file, probe_file, values, told, wishes)
     raise typer.Exit(EXIT_BY_RESULT[result])
 
 
@@ -93,6 +100,13 @@ class _Wishes:
         self.output = output
         self.report = report
         self.as_json = as_json
+        self.attendant: Attendant | None = None
+        """The process of ours that started this one and answers for its operator."""
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the attendant is gone: its run does not go on without it."""
+        return self.attendant is not None and self.attendant.gone.is_set()
 
 
 def _run_on(
@@ -105,7 +119,7 @@ def _run_on(
 ) -> str:
     """The whole run; returns its result. Raises where there was none."""
     from rfprobe.board_run import BoardRun, RunParts
-    from rfprobe.client import OVER, RunClient
+    from rfprobe.client import OVER, FetchBox, RunClient
     from rfprobe.owner import Owner, take_port
     from rfprobe.progress import ProgressView
     from rfprobe.run_meta import group_digests, told_meta
@@ -114,7 +128,12 @@ def _run_on(
 
     cleared = OVER if wishes.acknowledge else OVER - {protocol.FAULT}
     client = RunClient(
-        values, protocol.protocol_digest(), acknowledge=cleared, ask_first=True, first_id=time.time_ns() % (1 << 28) + 1
+        values,
+        protocol.protocol_digest(),
+        acknowledge=cleared,
+        ask_first=True,
+        black_box=FetchBox.AFTER_FAULT,
+        first_id=time.time_ns() % (1 << 28) + 1,
     )
     names = _names_of(name)
     with ExitStack() as stack:
@@ -133,7 +152,8 @@ def _run_on(
         }
         writer = SessionWriter.create(wishes.output, plan.name, str(sample.get("id") or "sample"), meta)
         owner.tell(session=str(writer.path.resolve()))
-        parts = RunParts(port, client, writer, owner, ProgressView(probe.roles, values), names, stop_requested)
+        view = ProgressView(probe.roles, values)
+        parts = RunParts(port, client, writer, owner, view, names, lambda: stop_requested() or wishes.hung_up)
         run = BoardRun(parts)
         try:
             _go(run, client, plan, values, wishes)
@@ -144,6 +164,7 @@ def _run_on(
 
 
 def _go(run: "BoardRun", client: "RunClient", plan: "PlanFile", values: dict[str, int], wishes: _Wishes) -> None:
+    from rfprobe.commands_plan import understood_rows
     from rfprobe.live import LiveProgress
 
     if not run.until_configured():
@@ -152,8 +173,16 @@ def _go(run: "BoardRun", client: "RunClient", plan: "PlanFile", values: dict[str
     def asked() -> bool:
         return _show(plan, client, values) and (wishes.yes or _confirmed())
 
-    if not run.wait_for(_beside(asked)):
+    attendant = wishes.attendant
+    if attendant is not None:
+        attendant.ask(
+            plan.name, _device_told(client), understood_rows(plan, client.understood), _told_back(client, values)
+        )
+    if not run.wait_for(_beside(asked) if attendant is None else attendant.answer):
         client.request_stop()
+    if attendant is not None:
+        run.to_the_end(lambda _: None)  # it watches for itself, and may have closed our stderr
+        return
     with LiveProgress(plan.name) as progress:
         run.to_the_end(progress)
 
@@ -165,17 +194,24 @@ def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> bool
 
     from rfprobe.commands_plan import understood_table
 
-    hello = client.hello
-    print(
-        f"{hello.get('board')} {hello.get('uid')}: firmware {hello.get('fw')} on {hello.get('mp')}, "
-        f"self-test passed, dead-man {hello.get('dead_man')}",
-        file=sys.stderr,
-    )
+    print(_device_told(client), file=sys.stderr)
     console = Console(stderr=True, highlight=False)
     console.print(understood_table(plan, client.understood))
-    told = {name for name, value in values.items() if client.understood.get(name) == value}
-    console.print(Text(f"{len(told)} of {len(values)} values confirmed by the device, digest {client.digest:07x}"))
+    console.print(Text(_told_back(client, values)))
     return True
+
+
+def _device_told(client: "RunClient") -> str:
+    hello = client.hello
+    return (
+        f"{hello.get('board')} {hello.get('uid')}: firmware {hello.get('fw')} on {hello.get('mp')}, "
+        f"self-test passed, dead-man {hello.get('dead_man')}"
+    )
+
+
+def _told_back(client: "RunClient", values: dict[str, int]) -> str:
+    told = {name for name, value in values.items() if client.understood.get(name) == value}
+    return f"{len(told)} of {len(values)} values confirmed by the device, digest {client.digest:07x}"
 
 
 def _confirmed() -> bool:
@@ -278,7 +314,7 @@ def stop(
     if owner is not None:
         _stop_through(owner)
     else:
-        stop_directly(name)
+        print(stop_directly(name))
 
 
 STOPPED_WITHIN_S = 5.0
@@ -298,8 +334,8 @@ def _stop_through(record: object) -> None:
     print(f"stopped {record.port}, through {record.told()}")
 
 
-def stop_directly(name: str) -> None:
-    """STOP on the wire until a frame shows that nothing is under way. Raises PortLost where none does."""
+def stop_directly(name: str) -> str:
+    """STOP on the wire until a frame shows that nothing is under way; says so. Raises PortLost where none does."""
     from rfprobe.client import STOP_EVERY_S, UNDER_WAY
     from rfprobe.ports import PortLost, open_port
     from rfprobe.wire import STOP_LINE, Frame, FrameDecoder
@@ -315,8 +351,7 @@ def stop_directly(name: str) -> None:
                 states += [item.state for item in decoder.feed(port.read()) if isinstance(item, Frame)]
                 time.sleep(0.005)
             if states and states[-1] not in UNDER_WAY:
-                print(f"stopped {name}: it is in {_state_name(states[-1])}")
-                return
+                return f"stopped {name}: it is in {_state_name(states[-1])}"
     raise PortLost(
         f"{name}: STOP was sent for {STOPPED_WITHIN_S:g} s and nothing showed that it was heard: remove power"
     )

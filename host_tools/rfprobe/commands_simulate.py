@@ -56,6 +56,10 @@ def simulate(
     record_pins: Annotated[
         bool, typer.Option("--record-pins", help="Record SPI words, ADC counts and decisions, for `replay --through`.")
     ] = False,
+    black_box: Annotated[
+        bool,
+        typer.Option("--blackbox", help="Fetch the last 10 s at full rate after any run, not only after a fault."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one JSON object on stdout.")] = False,
     expect: Annotated[
         str | None,
@@ -83,6 +87,7 @@ def simulate(
     if link is not None:
         raise BadInput("--link: goes with --serve")
     given.record_pins = record_pins
+    given.black_box = black_box
     _run(given, output, as_json, expect)
 
 
@@ -150,6 +155,7 @@ def _run(given: "SimulationInput", directory: Path, as_json: bool, expect: str |
             faults=given.faults,
             out_dir=directory,
             record_pins=given.record_pins,
+            black_box=given.black_box,
             progress=progress,
             stop_requested=stop_requested,
         )

@@ -206,8 +206,21 @@ def _mpremote(port: str, arguments: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         raise EnvironmentProblem(f"{port}: no answer from the board in {MPREMOTE_LIMIT_S:.0f} s") from None
     if done.returncode:
-        raise EnvironmentProblem(f"{port}: {_last_line(done.stdout + done.stderr)}")
+        raise EnvironmentProblem(f"{port}: {_in_words(_last_line(done.stdout + done.stderr))}")
     return done.stdout
+
+
+def _in_words(line: str) -> str:
+    """What mpremote's last line means to the person at the bench."""
+    return next((said for sign, said in _SIGNS if sign in line), line)
+
+
+_SIGNS = (
+    (
+        "could not enter raw repl",
+        "no MicroPython prompt answers: is it the right port? If so, reset or flash the board",
+    ),
+)
 
 
 def _run_module(module: str, arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":

@@ -34,6 +34,7 @@ RUN_TABLE = "runs"
 
 UNITS = (
     ("_cem43_min", "min", "equivalent minutes at 43 °C"),
+    ("_C_per_s", "°C/s", "slope"),
     ("_C", "°C", "temperature"),
     ("_W", "W", "RF power"),
     ("_V", "V", "RF voltage, RMS"),
@@ -42,6 +43,8 @@ UNITS = (
     ("_J", "J", "RF energy since the run began"),
     ("_us_mean", "µs", "time, mean"),
     ("_us_max", "µs", "time, worst"),
+    ("_us", "µs", "time"),
+    ("_permille", "‰", "share of full scale"),
     ("_bytes", "byte", "memory"),
     ("_s", "s", "time"),
 )
@@ -79,6 +82,7 @@ def tables_of(session: Session) -> dict[str, "pd.DataFrame"]:
     frames = {
         RUN_TABLE: _run_row(session),
         "telemetry": session.df,
+        "blackbox": session.blackbox,
         "dose": session.dose,
         "health": session.health,
         "events": session.events,

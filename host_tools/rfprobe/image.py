@@ -15,7 +15,6 @@ import re
 import shutil
 import sys
 import time
-import tomllib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import platformdirs
 
 from rfprobe import debian_toolchain as debian
+from rfprobe.board_file import read_board
 from rfprobe.debian_toolchain import Toolchain, find_tool, run, say
 from rfprobe.errors import BadInput, EnvironmentProblem, ExitCode, ExpectedError, reason_of
 from rfprobe.resources import shipped
@@ -47,6 +47,8 @@ class Inputs:
     """UF2 family: what board.toml says under [micropython]."""
     native_arch: str
     """The chip's architecture, as mpy-cross knows it; from there too."""
+    room_bytes: int
+    """What the flash has before the file system begins."""
     files: dict[str, Path]
 
     def digest(self, prefix: str = "") -> str:
@@ -92,13 +94,14 @@ def collect_inputs(board: str, firmware: Path | None = None) -> Inputs:
     if not (folder / "manifest.py").is_file():
         known = ", ".join(sorted(path.parent.name for path in shipped("boards").glob("*/manifest.py"))) or "none"
         raise BadInput(f"no image can be built for board {board!r} (boards with a manifest.py: {known})")
-    described = tomllib.loads((folder / "board.toml").read_text())
+    described = read_board(board)
     files = {f"boards/{board}/{path.name}": path for path in folder.glob("*.py")}
     for path in sorted((folder / "micropython").iterdir()):
         files[f"boards/{board}/micropython/{path.name}"] = path
     files.update(_firmware_files(firmware))
-    micropython = described["micropython"]
-    return Inputs(board, str(micropython["uf2_family"]), str(micropython["native_arch"]), files)
+    micropython, flash = described.micropython, described.flash
+    room = (int(flash["size_KB"]) - int(flash["file_system_KB"])) * 1024
+    return Inputs(board, str(micropython["uf2_family"]), str(micropython["native_arch"]), room, files)
 
 
 def _firmware_files(override: Path | None) -> dict[str, Path]:
@@ -145,10 +148,20 @@ def build_image(inputs: Inputs, cache: Path, mirror: str | None = None) -> Image
     with _locked(cache / "lock"):
         toolchain = debian.provide_toolchain(cache, mirror)
         binary = _compile(inputs, toolchain, cache)
+        check_fits(binary.stat().st_size, inputs.room_bytes)
         image.parent.mkdir(exist_ok=True)
         _write_uf2(binary, image, inputs.family, toolchain)
         record.write_text(json.dumps(dict(toolchain.versions), indent=1, sort_keys=True) + "\n")
     return Image(image, digest, False, dict(toolchain.versions))
+
+
+def check_fits(size_bytes: int, room_bytes: int) -> None:
+    """Nothing else looks: a larger image is flashed, and the file system then overwrites its end."""
+    if size_bytes > room_bytes:
+        raise BadInput(
+            f"the image has {size_bytes} bytes, and the flash has {room_bytes} before its file system: "
+            f"take {size_bytes - room_bytes} bytes out of what is frozen"
+        )
 
 
 def _image_digest(inputs: Inputs) -> str:

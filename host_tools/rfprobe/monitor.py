@@ -5,6 +5,7 @@ The plot is decimated to its own columns before it is drawn, so an hour takes no
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from textual.widgets import Digits, Footer, Input, Label, RichLog, Static
 from textual_plotext import PlotextPlot
 
 from rfprobe.errors import ExpectedError
-from rfprobe.sources import Chunk, Source
+from rfprobe.sources import Chunk, Source, past_of
 from rfprobe.summary_words import number
 from rfprobe.watched import Watched, decimated
 from rfprobe.words import NOT_A_MEDICAL_DEVICE, STATES
@@ -126,6 +127,8 @@ class Monitor(App[None]):
 
     def on_mount(self) -> None:
         self._show_past()
+        gc.collect()
+        gc.freeze()  # what is imported stays: a full collection that looks through it takes as long as four frames
         self.set_interval(REDRAW_EVERY_S, self.redraw)
         self.run_worker(self._listen, thread=True, name="source")
 
@@ -134,14 +137,9 @@ class Monitor(App[None]):
 
     def _show_past(self) -> None:
         """What the owner has recorded so far."""
-        if self._source.past is None:
-            return
-        from rfprobe.session import Session
-
         try:
-            with Session(self._source.past) as session:
-                for host_ns, raw in session.rows("SELECT host_ns, raw FROM frames ORDER BY id"):
-                    self.watched.feed(host_ns, raw)
+            for chunk in past_of(self._source):
+                self.watched.feed(*chunk)
         except ExpectedError as error:
             self.told = f"the past cannot be shown: {error}"
         self.watched.begin_live()

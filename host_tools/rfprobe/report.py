@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rfprobe import words
 from rfprobe.errors import EnvironmentProblem, reason_of
-from rfprobe.report_data import SCHEMA, differences, embedded, plotted_series
+from rfprobe.report_data import SCHEMA, differences, embedded, plotted_series, trip_of
 from rfprobe.report_page import PAGE, STYLE
 from rfprobe.report_plots import NARROW, PALETTE, WIDE, Panel, Scene, panels, png, svg
 from rfprobe.session import Session
@@ -107,6 +107,7 @@ def scene_of(session: Session) -> Scene:
         phases=phases,
         end_s=end_s,
         end_word=words.result_title(result).lower() if result else "",
+        trip=trip_of(session),
     )
 
 

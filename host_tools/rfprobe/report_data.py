@@ -3,8 +3,10 @@
 import json
 import math
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from rfprobe.blackbox import tripped_series
 from rfprobe.session import Session
 from rfprobe.summary import ROLES, cumulative_cem43_min
 
@@ -19,7 +21,8 @@ TRUTH_SERIES = (*(f"{role}_C" for role in ROLES), "peak_C", "power_W", "impedanc
 Series = dict[str, list[float | None]]
 """Columns of equal length, `t_s` first; None where a value is not known."""
 Groups = dict[str, Series]
-"""The series by where they come from: `telemetry`, `dose`, `truth`, `truth_dose`."""
+"""The series by where they come from: `telemetry`, `dose`, `truth`, `truth_dose`, and of the black box `box` (each
+tick), `box_NAME` (each sample of a thermocouple) and `box_tripped` (the row that tripped)."""
 
 
 def plotted_series(session: Session) -> Groups:
@@ -30,8 +33,59 @@ def plotted_series(session: Session) -> Groups:
         "dose": _columns(session.dose, [f"{name}_cem43_min" for name in names]),
         "truth": _columns(session.truth, list(TRUTH_SERIES)),
         "truth_dose": _truth_dose(session),
+        **_box(session, names),
     }
     return {group: series for group, series in groups.items() if len(series) > 1}
+
+
+BOX_SERIES = ("demand_W", "power_W", "duty", "impedance_ohm")
+BOX_TRIPPED = "box_tripped"
+
+
+@dataclass(frozen=True)
+class Trip:
+    """The fault that closed the black box: which row of the limit table, and beyond what."""
+
+    row: str
+    unit: str
+    limit: float
+    first_s: float
+    at_s: float
+
+
+def trip_of(session: Session) -> Trip | None:
+    """The run's first fault that a row of the limit table told."""
+    events = session.events
+    faults = events[(events["kind"] == "fault") & events["row"].notna()]
+    if not len(faults):
+        return None
+    first = faults.iloc[0]
+    return Trip(
+        str(first["row"]), str(first["unit"]), float(first["limit"]), float(first["first_t_s"]), float(first["t_s"])
+    )
+
+
+def _box(session: Session, names: list[str]) -> Groups:
+    """The black box's series; none where it was not fetched."""
+    box = session.blackbox
+    if not len(box):
+        return {}
+    groups: Groups = {"box": _columns(box, list(BOX_SERIES))}
+    for name in names:
+        groups[f"box_{name}"] = _columns(box[box[f"{name}_C"].notna()], [f"{name}_C"])
+    trip = trip_of(session)
+    values = None if trip is None else tripped_series(session, trip.row)
+    if trip is not None and values is not None:
+        broke = (values.index > trip.first_s - _HALF_TICK_S) & (values.index < trip.at_s + _HALF_TICK_S)
+        groups[BOX_TRIPPED] = {
+            "t_s": [float(each) for each in values.index],
+            "value": _plain(values),
+            "beyond": [each if yes else None for each, yes in zip(_plain(values), broke, strict=True)],
+        }
+    return groups
+
+
+_HALF_TICK_S = 0.005
 
 
 def _columns(frame: "pd.DataFrame", names: list[str]) -> Series:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
-from rfprobe.report_data import Groups, Series, plot_id
+from rfprobe.report_data import BOX_TRIPPED, Groups, Series, Trip, plot_id
 from rfprobe.words import NOT_A_MEDICAL_DEVICE
 from rfprobe_core.dose import DOSE_MAX_MS
 
@@ -85,6 +85,8 @@ class Curve:
     style: LineStyle = "-"
     width: float = 1.7
     alpha: float = 1.0
+    marker: str = ""
+    """Of each sample; without a line between them where `width` is 0."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Scene:
     end_s: float | None = None
     """When the run ended."""
     end_word: str = ""
+    trip: Trip | None = None
 
     @property
     def simulated(self) -> bool:
@@ -145,11 +148,13 @@ class Panel:
     note: str = ""
     right: tuple[Curve, ...] = ()
     right_unit: str = ""
+    zoomed: bool = False
+    """Only the time of its own curves, which are no part of the whole run's axis."""
 
 
 def panels(scene: Scene) -> list[Panel]:
-    """The four plots, with the curves that have data."""
-    every = (_temperatures(scene), _power(scene), _impedance(scene), _dose(scene))
+    """The four plots of the run and those of its black box, with the curves that have data."""
+    every = [_temperatures(scene), _power(scene), _impedance(scene), _dose(scene), *_box_panels(scene)]
     return [panel for panel in every if any(_has(scene, curve) for curve in panel.curves)]
 
 
@@ -227,6 +232,53 @@ def _dose(scene: Scene) -> Panel:
     ]
     note = f"The device counts no further than {DOSE_MAX_MS / 60_000:.0f} min."
     return Panel("dose", "Thermal dose, min at 43 °C", "min at 43 °C", curves, limits, logarithmic=True, note=note)
+
+
+def _box_panels(scene: Scene) -> list[Panel]:
+    """The last seconds before the end, at full tick rate: the row that tripped first."""
+    return [_box_tripped(scene), _box_temperatures(scene), _box_power(scene), _box_impedance(scene)]
+
+
+def _box_tripped(scene: Scene) -> Panel:
+    trip = scene.trip
+    curves = [
+        Curve(BOX_TRIPPED, "value", "ink", "as judged", width=1.2, marker="."),
+        Curve(BOX_TRIPPED, "beyond", "peak", "the samples that tripped", width=0.0, marker="o"),
+    ]
+    if trip is None:
+        return Panel("box-tripped", "", "", [], [])
+    unit = f", {trip.unit}" if trip.unit else ""
+    limits = [Limit(trip.limit, f"limit {trip.limit:g} {trip.unit}".rstrip())]
+    note = f"Beyond its limit from {trip.first_s:.2f} s; RF was switched off at {trip.at_s:.2f} s."
+    return Panel("box-tripped", f"Black box: {trip.row}{unit}", trip.unit, curves, limits, note=note, zoomed=True)
+
+
+def _box_temperatures(scene: Scene) -> Panel:
+    names = [group.removeprefix("box_") for group in scene.series if group.startswith("box_") and group != BOX_TRIPPED]
+    curves = [
+        Curve(f"box_{name}", f"{name}_C", _role_color(name), name.replace("_", " "), width=1.2, marker=".")
+        for name in names
+    ]
+    return Panel("box-temperatures", "Black box: each sample of the thermocouples, °C", "°C", curves, [], zoomed=True)
+
+
+def _box_power(scene: Scene) -> Panel:
+    curves = [
+        Curve("box", "power_W", "power", "power", width=1.2),
+        Curve("box", "demand_W", "ink", "asked for", style=DOTTED, width=1.0),
+    ]
+    duty = Curve("box", "duty", "duty", "duty", width=1.0)
+    limits = _parameter_limits(scene, (("max_power_mW", "limit", "W", "faint"),))
+    title = "Black box: power, W, and duty, %, of each tick"
+    return Panel("box-power", title, "W", curves, limits, right=(duty,), right_unit="duty", zoomed=True)
+
+
+def _box_impedance(scene: Scene) -> Panel:
+    curves = [Curve("box", "impedance_ohm", "impedance", "impedance", width=1.2)]
+    limits = _parameter_limits(
+        scene, (("min_impedance_mohm", "least", "Ω", "faint"), ("max_impedance_mohm", "most", "Ω", "faint"))
+    )
+    return Panel("box-impedance", "Black box: impedance of each tick, Ω", "Ω", curves, limits, zoomed=True)
 
 
 def _parameter_limits(scene: Scene, rows: tuple[tuple[str, str, str, str], ...]) -> list[Limit]:
@@ -324,28 +376,36 @@ def _draw(axes: "Axes", scene: Scene, panel: Panel, layout: Layout) -> int:
         axes.yaxis.set_minor_formatter(NullFormatter())
     _draw_limits(axes, panel)
     axes.margins(x=0.0)
-    _draw_phases(axes, scene, panel.key == "temperatures" and layout.width_in >= WIDE.width_in)
+    _draw_phases(axes, scene, panel, panel.key == "temperatures" and layout.width_in >= WIDE.width_in)
     lines += _draw_right(axes, scene, panel, layout)
     if layout is PICTURE:
         axes.set_ylabel(panel.unit)
+        if panel.zoomed:
+            axes.set_title(panel.title, loc="right", fontsize="medium", color=PALETTE["ink"])
     axes.set_xlabel("time, s")
     axes.xaxis.set_major_locator(MaxNLocator(10 if layout.width_in >= WIDE.width_in else 5, integer=True))
-    return _draw_legend(axes, scene, lines, layout)
+    return _draw_legend(axes, panel, scene, lines, layout)
 
 
-def _draw_phases(axes: "Axes", scene: Scene, with_words: bool) -> None:
+def _draw_phases(axes: "Axes", scene: Scene, panel: Panel, with_words: bool) -> None:
     """What the run was doing, as shades behind the curves; and its end, as a line."""
     first_s, last_s = axes.get_xlim()
-    for state, begin_s, end_s in scene.phases:
+    for state, begin_s, end_s in _within(scene.phases, first_s, last_s) if panel.zoomed else scene.phases:
         axes.axvspan(begin_s, end_s, facecolor=PALETTE[PHASE_COLORS[state]], edgecolor="none", zorder=0)
         if with_words and end_s - begin_s > _WORD_SHARE * (last_s - first_s):
             _word_at_top(axes, (begin_s + end_s) / 2, PHASE_WORDS[state], "center")
-    if scene.end_s is None:
+    if scene.end_s is None or panel.zoomed:
         return
     axes.axvline(scene.end_s, color=PALETTE["ink"], linewidth=0.9, zorder=1.5)
     if with_words:
         late = scene.end_s > (first_s + last_s) / 2
         _word_at_top(axes, scene.end_s, f" {scene.end_word} ", "right" if late else "left")
+
+
+def _within(phases: list[tuple[str, float, float]], first_s: float, last_s: float) -> list[tuple[str, float, float]]:
+    """What of them lies in a stretch of time."""
+    cut = [(state, max(begin_s, first_s), min(end_s, last_s)) for state, begin_s, end_s in phases]
+    return [phase for phase in cut if phase[1] < phase[2]]
 
 
 _WORD_SHARE = 0.25
@@ -370,8 +430,10 @@ def _draw_curve(axes: "Axes", scene: Scene, curve: Curve, layout: Layout) -> Lin
     (line,) = axes.plot(
         [math.nan if value is None else value for value in series["t_s"]],
         [math.nan if value is None else value for value in series[curve.name]],
+        marker=curve.marker or "None",
+        markersize=2.5 * len(curve.marker) + (2.5 if curve.width == 0.0 else 0.0),
         color=PALETTE[curve.color],
-        linestyle=curve.style,
+        linestyle=curve.style if curve.width else "None",
         linewidth=curve.width,
         alpha=curve.alpha,
         label=curve.label or "_",
@@ -417,10 +479,10 @@ def _range(axes: "Axes", panel: Panel) -> tuple[float, float]:
     low, high = axes.get_ylim()
     if panel.key == "dose":
         return SMALLEST_DOSE_MIN, max(high, 10 * ABLATION_CEM43_MIN)
-    if panel.key == "impedance":
+    if panel.key.endswith("impedance"):
         return 0.8 * low, 1.2 * high
     high = max([high, *(limit.value for limit in panel.limits)])
-    low = 0.0 if panel.key == "power" else low
+    low = 0.0 if panel.key.endswith("power") else low
     return low, high + 0.1 * (high - low)
 
 
@@ -440,9 +502,9 @@ def _draw_right(axes: "Axes", scene: Scene, panel: Panel, layout: Layout) -> lis
     return [_draw_curve(right, scene, curve, layout) for curve in curves]
 
 
-def _draw_legend(axes: "Axes", scene: Scene, lines: list[Line2D], layout: Layout) -> int:
+def _draw_legend(axes: "Axes", panel: Panel, scene: Scene, lines: list[Line2D], layout: Layout) -> int:
     handles = [line for line in lines if not str(line.get_label()).startswith("_")]
-    if scene.simulated:
+    if scene.simulated and not panel.zoomed:
         truth = Line2D([], [], color=PALETTE["faint"], linestyle=DASHED, linewidth=1.2, label="simulated truth")
         handles.append(truth)
     axes.legend(

@@ -43,6 +43,7 @@ def ended_meta(client: RunClient) -> dict[str, Json]:
         "result": client.result,
         "cause": client.cause,
         "refusal": client.refusal,
+        "black_box": None if client.box is None else {"records": client.box.count, "received": client.box.received},
         "link": {
             "received": decoder.frames,
             "lost": decoder.lost,

@@ -3,6 +3,7 @@
     s = open_session("last")
     s.df          one row for each telemetry frame: t_s, utc, control_C, setpoint_C, power_W, impedance_ohm, …
     s.truth       in a simulation: what the tissue really did
+    s.blackbox    after a fault: its last 10 s, a row for each tick
     s.events, s.dose, s.health, s.commands, s.notes, s.text, s.meta, s.summary, s.verify()
 
 `t_s` counts from the tick in meta's `tick_zero` (the first tick of a simulation), else from the first frame.
@@ -22,6 +23,8 @@ from rfprobe import words
 from rfprobe.errors import BadInput, EnvironmentProblem, ExpectedError
 from rfprobe.session_format import (
     APPLICATION_ID,
+    BOX_COLUMNS,
+    BOX_TABLE,
     CLOSED,
     DEFAULT_DIRECTORY,
     SCHEMA,
@@ -206,6 +209,23 @@ class Session:
         columns = zip(*(table[name] for name in ("code", "cause", "row", "value", "limit")), strict=True)
         frame["text"] = [event_text(*(int(each) for each in row)) for row in columns]
         return frame
+
+    def box_rows(self) -> list[tuple[int, ...]]:
+        """The black box as it came, as `session_format.BOX_COLUMNS`, in order; empty where it was not fetched."""
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = ?", (BOX_TABLE,)):
+            return []
+        told = ", ".join(f'"{name}"' for name in BOX_COLUMNS)
+        return self.rows(f"SELECT {told} FROM {BOX_TABLE} ORDER BY frame, record")
+
+    @cached_property
+    def blackbox(self) -> "pd.DataFrame":
+        """The last 10 s before the run's end, a row for each tick, as the device kept them: see `rfprobe.blackbox`.
+
+        No rows where the device's black box was not fetched.
+        """
+        from rfprobe.blackbox import black_box_frame
+
+        return black_box_frame(self)
 
     @cached_property
     def truth(self) -> "pd.DataFrame":

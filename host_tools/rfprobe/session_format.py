@@ -15,6 +15,7 @@ notes, and in a simulation the tissue's truth. `meta` holds the rest as JSON:
 | `hello` | the last HELLO, by the session's writer |
 | `result`, `cause`, `refusal` | the verdict as the host heard it, or had to give it itself |
 | `pins` | how the board was powered up, where its pins were recorded |
+| `black_box` | how many records the device's black box had, and how many came; null where it was not asked for |
 | `sample`, `port` | of a run on a board: what was ablated, and behind which port |
 | `truth_final` | `peak_C` and `cem43_min` by role, finer than the rows of truth |
 | `start_us`, `first_tick`, `stop_tick` | the simulated board's counters at boot; when the operator's stop was heard |
@@ -90,9 +91,23 @@ TABLES: dict[str, tuple[str, ...]] = {
 PINS_TABLE = "pins"
 PINS_COLUMNS = ("chunk", "ticks", "data")
 """Only in a session of `simulate --record-pins`: what the firmware's pins saw, see `rfprobe.pin_record`."""
+BOX_TABLE = "blackbox"
+BOX_COLUMNS = ("frame", "record", "last_tick", *(name for name, _, _ in protocol.RECORD_FIELDS))
+"""Only in a session for which the device's black box was fetched: a row for each record of each frame that came."""
+CREATE_BOX = (
+    f"CREATE TABLE {BOX_TABLE} (frame INTEGER NOT NULL REFERENCES frames(id), "
+    + "".join(f'"{name}" INTEGER NOT NULL, ' for name in BOX_COLUMNS[1:])
+    + "PRIMARY KEY (frame, record)) STRICT"
+)
 CREATE_PINS = (
     f"CREATE TABLE {PINS_TABLE} (chunk INTEGER PRIMARY KEY, ticks INTEGER NOT NULL, data BLOB NOT NULL) STRICT"
 )
+
+LATE_TABLES: dict[str, tuple[tuple[str, ...], str]] = {
+    PINS_TABLE: (PINS_COLUMNS, CREATE_PINS),
+    BOX_TABLE: (BOX_COLUMNS, CREATE_BOX),
+}
+"""Tables that are made when there is something to put into them: (columns, the SQL that makes one)."""
 
 _COLUMN_TYPES = {
     ("frames", "id"): "INTEGER PRIMARY KEY",

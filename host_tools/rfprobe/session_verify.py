@@ -4,11 +4,13 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from rfprobe.errors import EnvironmentProblem
 from rfprobe.session import Session, ticks_between, wal_of
-from rfprobe.session_format import DECODED_TABLES, TABLES, decoded_columns
+from rfprobe.session_format import BOX_TABLE, DECODED_TABLES, LATE_TABLES, TABLES, decoded_columns
+from rfprobe.session_writer import box_rows
 from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
 
@@ -50,7 +52,7 @@ class Gaps:
 def verify_session(session: Session) -> Verification:
     """Every check, in order; a file too damaged for one of them is a problem, not an exception."""
     found = Verification(session.path)
-    for check in (_check_structure, _check_whole, _check_frames, _check_gaps):
+    for check in (_check_structure, _check_whole, _check_frames, _check_box, _check_gaps):
         try:
             check(session, found)
         except EnvironmentProblem as error:
@@ -82,9 +84,10 @@ def _check_structure(session: Session, found: Verification) -> None:
     report = [str(row[0]) for row in session.rows("PRAGMA integrity_check")]
     if report != ["ok"]:
         found.problems.append(f"the database is damaged: {'; '.join(report[:_TOLD_AT_MOST])}")
-    for table, columns in {"meta": ("key", "value"), **TABLES}.items():
+    late = {table: columns for table, (columns, _) in LATE_TABLES.items()}
+    for table, columns in {"meta": ("key", "value"), **TABLES, **late}.items():
         there = tuple(str(row[1]) for row in session.rows(f"PRAGMA table_info({table})"))
-        if there != columns:
+        if there != columns and (there or table not in LATE_TABLES):
             found.problems.append(f"table {table} has the columns {there}, not {columns}")
 
 
@@ -118,6 +121,8 @@ def _check_frames(session: Session, found: Verification) -> None:
         expected = (frame.tick, frame.channel, frame.state, *frame.values)
         if frame.type == protocol.HELLO:
             wrong.extend(_hello_complaint(ident, frame, hellos.pop(ident, None)))
+        elif frame.type == protocol.BLACKBOX:
+            continue  # see `_check_box`
         elif decoded[frame.type].pop(ident, None) != expected:
             wrong.append(f"frame {ident}: its decoded {frame.name} is not what its bytes say")
     for kind, left in decoded.items():
@@ -126,6 +131,22 @@ def _check_frames(session: Session, found: Verification) -> None:
     if found.frames == 0:
         found.problems.append("there is not one frame in it")
     found.problems.extend(_some(wrong))
+
+
+def _check_box(session: Session, found: Verification) -> None:
+    """Every record against its frame, and whether the black box is whole."""
+    there = session.box_rows()
+    expected: list[tuple[int, ...]] = []
+    for ident, raw in session.rows("SELECT id, raw FROM frames WHERE type = ? ORDER BY id", (protocol.BLACKBOX,)):
+        frame = decode_frame(raw)
+        if frame is not None:
+            expected.extend(box_rows(ident, frame))
+    if there != expected:
+        differing = sum(mine != other for mine, other in zip_longest(there, expected))
+        found.problems.append(f"{BOX_TABLE}: {differing} rows are not what the bytes of their frames say")
+    told = session.meta.get("black_box")
+    if isinstance(told, dict) and told.get("records") != told.get("received"):
+        found.notes.append(f"the black box is not whole: {told.get('received')} records of {told.get('records')} came")
 
 
 def _decoded_rows(session: Session, kind: int) -> dict[int, tuple[int, ...]]:

@@ -17,10 +17,10 @@ from typing import Protocol, Self
 from rfprobe.errors import EnvironmentProblem, reason_of
 from rfprobe.session_format import (
     APPLICATION_ID,
+    BOX_TABLE,
     CLOSED,
-    CREATE_PINS,
     DECODED_TABLES,
-    PINS_COLUMNS,
+    LATE_TABLES,
     PINS_TABLE,
     SCHEMA,
     TABLES,
@@ -60,6 +60,8 @@ class FrameLike(Protocol):
     def raw(self) -> bytes: ...
     @property
     def hello(self) -> dict[str, str]: ...
+    @property
+    def records(self) -> tuple[tuple[int, ...], ...]: ...
 
 
 class SessionWriter:
@@ -78,7 +80,7 @@ class SessionWriter:
         self._rows: dict[str, list[Row]] = _no_rows()
         self._meta: dict[str, Json] = {}
         self._armed = False
-        self._has_pins = False
+        self._made_late: set[str] = set()
         self._failure: EnvironmentProblem | None = None
         self._closing = False
         self._finished = False
@@ -153,6 +155,8 @@ class SessionWriter:
             )
             if kind in DECODED_TABLES:
                 self._rows[DECODED_TABLES[kind]].append(head + frame.values)
+            elif kind == protocol.BLACKBOX:
+                self._rows[BOX_TABLE].extend(box_rows(ident, frame))
             elif kind == protocol.HELLO:
                 self._rows["hellos"].append((*head, json.dumps(frame.hello)))
                 self._meta["hello"] = dict(frame.hello)
@@ -298,11 +302,11 @@ class SessionWriter:
             asked = self._flushes_asked
         if meta or any(rows.values()):
             self._database.execute("BEGIN IMMEDIATE")
-            if rows[PINS_TABLE] and not self._has_pins:
-                self._database.execute(CREATE_PINS)
-                self._has_pins = True
             for table, pending in rows.items():
                 if pending:
+                    if table in LATE_TABLES and table not in self._made_late:
+                        self._database.execute(LATE_TABLES[table][1])
+                        self._made_late.add(table)
                     self._database.executemany(_INSERTS[table], pending)
             self._database.executemany(_META_INSERT, _meta_rows(meta))
             self._database.execute("COMMIT")
@@ -332,12 +336,19 @@ class SessionWriter:
 
 _META_INSERT = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 _INSERTS = {table: insert_statement(table) for table in TABLES} | {
-    PINS_TABLE: f"INSERT INTO {PINS_TABLE} VALUES ({', '.join('?' * len(PINS_COLUMNS))})"
+    table: f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})"
+    for table, (columns, _) in LATE_TABLES.items()
 }
 
 
+def box_rows(ident: int, frame: FrameLike) -> list[tuple[int, ...]]:
+    """The rows of `BOX_COLUMNS` for a BLACKBOX frame that is recorded under this id."""
+    last_tick, _, first = frame.values
+    return [(ident, first + place, last_tick, *record) for place, record in enumerate(frame.records)]
+
+
 def _no_rows() -> dict[str, list[Row]]:
-    return {table: [] for table in (*TABLES, PINS_TABLE)}
+    return {table: [] for table in (*TABLES, *LATE_TABLES)}
 
 
 def _meta_rows(meta: Mapping[str, Json]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rfprobe.errors import BadInput
+from rfprobe.errors import BadInput, EnvironmentProblem
 from rfprobe.owner import Attached, Owner, Record, find_owner, take_port
 from rfprobe.ports import Port, PortLost
 from rfprobe.replay import Replayed
@@ -48,6 +48,7 @@ class OwnerSource:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._attached = Attached(record)
+        self._beside = Attached(record)  # open already when Stop is said: to connect anew takes two more turns of both
         facts: dict[str, Any] = self._attached.facts
         self.title = f"{record.port}, {record.told()}"
         self.parameters: dict[str, int] = facts.get("parameters") or {}
@@ -57,8 +58,11 @@ class OwnerSource:
         return self._attached.watch()
 
     def stop(self) -> str:
-        with Attached(self._record) as beside:
-            beside.stop()
+        try:
+            self._beside.stop()
+        except EnvironmentProblem:
+            with Attached(self._record) as anew:
+                anew.stop()
         return "STOP passed to the owner"
 
     def note(self, text: str) -> str:
@@ -68,6 +72,7 @@ class OwnerSource:
 
     def close(self) -> None:
         self._attached.close()
+        self._beside.close()
 
 
 class PortSource:
@@ -75,7 +80,7 @@ class PortSource:
 
     past: Path | None = None
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, what: str = "rfprobe monitor") -> None:
         self.title = f"{name}, watched"
         self.parameters: dict[str, int] = {}
         self._port: Port = take_port(name)
@@ -85,7 +90,7 @@ class PortSource:
         except PortLost:
             self._port.close()
             raise
-        self._owner = Owner(name, "rfprobe monitor", {"parameters": self.parameters, "over": False})
+        self._owner = Owner(name, what, {"parameters": self.parameters, "over": False})
         self._owner.__enter__()
         meta: dict[str, Any] = {"kind": "watch", "port": name, "runtime": "board", "parameters": dict(self.parameters)}
         self._writer = SessionWriter.create(directory, "watch", "watch", meta)
@@ -184,6 +189,14 @@ class ReplaySource:
 
     def close(self) -> None:
         self._session.close()
+
+
+def past_of(source: Source) -> Iterator[Chunk]:
+    """What the owner has recorded so far. Raises ExpectedError where that cannot be read."""
+    if source.past is None:
+        return
+    with Session(source.past) as session:
+        yield from session.rows("SELECT host_ns, raw FROM frames ORDER BY id")
 
 
 class Watching:

@@ -34,6 +34,8 @@ class Watched:
     dose_min: dict[str, float] = field(default_factory=dict[str, float])
     dropped: int | None = None
     heard_ns: int = 0
+    another_protocol: str = ""
+    """What is to be said of a device whose frames may mean something else here; empty for any other."""
 
     def __post_init__(self) -> None:
         from rfprobe.session import named_places
@@ -113,10 +115,18 @@ class Watched:
             self.dose_min = {name: frame.value(f"tc{place}_cem43_ms") / 60_000 for name, place in self.places.items()}
         elif frame.type == protocol.HEALTH:
             self.dropped = frame.value("frames_dropped")
+        elif frame.type == protocol.HELLO:
+            self._compare(str(frame.hello.get("proto")))
         elif frame.type == protocol.EVENT:
             from rfprobe.session import event_text
 
             self._remark(event_text(*(frame.value(name) for name in ("code", "cause", "row", "value", "limit"))))
+
+    def _compare(self, theirs: str) -> None:
+        ours = protocol.protocol_digest()
+        if theirs != ours and not self.another_protocol:
+            self.another_protocol = f"it speaks protocol {theirs}, these host tools {ours}: values may be misread"
+            self._remark(self.another_protocol)
 
     def _remark(self, text: str) -> None:
         if text:

@@ -11,7 +11,7 @@ import struct
 from binascii import crc_hqx
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rfprobe_core import kernels_plain, protocol
@@ -31,12 +31,16 @@ HELLO_LINE: Final = b"HELLO\n"
 
 _HEADER = struct.Struct(protocol.HEADER)
 _CRC = struct.Struct("<H")
+_RECORD = struct.Struct(protocol.RECORD)
+_RECORDS = f"{protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE}s"
+_RECORDS_AT = 1 + protocol.HEADER_SIZE + protocol.MAX_BODY - protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE
 # Header and body in one unpacking. HELLO is not here: its body is text.
 _LAYOUTS: Final[dict[int, struct.Struct]] = {
     kind: struct.Struct(protocol.HEADER + row[1].lstrip("<"))
     for kind, row in protocol.FRAMES.items()
     if kind != protocol.HELLO
 }
+_LAYOUTS[protocol.BLACKBOX] = struct.Struct(_LAYOUTS[protocol.BLACKBOX].format + _RECORDS)
 # Without the ending zero: one COBS byte in front of the payload, which is always shorter than 254 bytes.
 _SHORTEST = 1 + protocol.HEADER_SIZE + protocol.CRC_SIZE
 _LONGEST = 1 + protocol.MAX_PAYLOAD
@@ -66,7 +70,7 @@ class Frame:
 
     `tick` counts 10 ms since boot; `values` are the body's fields in the order of `protocol.FRAMES` (empty
     for HELLO, whose `hello` has its `key=value` lines instead); `raw` are the bytes on the wire with the
-    ending zero.
+    ending zero. `records` are those of a BLACKBOX frame, each with the fields of `protocol.RECORD_FIELDS`.
     """
 
     type: int
@@ -78,6 +82,7 @@ class Frame:
     values: tuple[int, ...]
     raw: bytes
     hello: dict[str, str] = field(default_factory=dict[str, str], hash=False)
+    records: tuple[tuple[int, ...], ...] = ()
 
     @property
     def name(self) -> str:
@@ -303,7 +308,16 @@ def _decode(chunk: bytes) -> Frame | None:
     if layout.size != len(payload) - 3 or payload[2] != protocol.SCHEMA:
         return None
     fields: tuple[int, ...] = layout.unpack_from(payload, 1)
+    if kind == protocol.BLACKBOX:
+        return _with_records(_frame(fields[:-1], chunk, {}), payload[_RECORDS_AT : -protocol.CRC_SIZE])
     return _frame(fields, chunk, {})
+
+
+def _with_records(frame: Frame, packed: bytes) -> Frame:
+    """The frame with as many records as it says that there are; the rest of it is nothing."""
+    there = frame.value("count") - frame.value("first")
+    taken = packed[: protocol.RECORD_SIZE * max(0, min(there, protocol.RECORDS_PER_FRAME))]
+    return replace(frame, records=tuple(_RECORD.iter_unpack(taken)))
 
 
 def _decode_hello(payload: bytes, chunk: bytes) -> Frame:
@@ -360,6 +374,7 @@ def encode_frame(
     values: Sequence[int] = (),
     *,
     hello: Mapping[str, str] | None = None,
+    records: Sequence[tuple[int, ...]] = (),
     schema: int = protocol.SCHEMA,
     channel: int = 0,
     state: int = protocol.IDLE,
@@ -369,10 +384,14 @@ def encode_frame(
     """A frame as the device writes it, with its ending zero: for tests and simulated devices.
 
     `values` fill the fields of `protocol.FRAMES[kind]`, each within its packed width (struct.error if not);
-    `hello` fills HELLO's body, cut at `protocol.MAX_BODY` bytes.
+    `hello` fills HELLO's body, cut at `protocol.MAX_BODY` bytes; `records` are those of a BLACKBOX frame.
     """
     if kind == protocol.HELLO:
         body = protocol.hello_text(tuple((hello or {}).items()))
+    elif kind == protocol.BLACKBOX:
+        body = struct.pack(
+            protocol.FRAMES[kind][1] + _RECORDS, *values, b"".join(_RECORD.pack(*record) for record in records)
+        )
     else:
         body = struct.pack(protocol.FRAMES[kind][1], *values)
     header = _HEADER.pack(kind, schema, channel, state, sequence & 0xFFFF, tick)

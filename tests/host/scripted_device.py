@@ -27,6 +27,8 @@ UNDER_WAY: Final = (protocol.ARMED, protocol.RAMP, protocol.HOLD, protocol.REST)
 class ScriptedDevice:
     """One 10 ms tick per `exchange`; the knobs are plain attributes, set before or while it runs."""
 
+    tick_us: Final = 10_000
+
     def __init__(self, state: int = protocol.IDLE) -> None:
         self.state = state
         self.nonce = "4711"
@@ -150,6 +152,8 @@ class ScriptedDevice:
             if self.state not in UNDER_WAY:
                 self.hello()
             return
+        if words[0] == "GET":
+            return  # a watcher asks, and may go unanswered
         assert star and int(crc, 16) == crc_hqx(text.encode(), 0xFFFF), line
         ident, verb = int(words[0]), words[1]
         if self.drop_lines[verb]:

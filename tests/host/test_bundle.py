@@ -188,3 +188,12 @@ def test_a_name_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     code, stdout, stderr = run("last", "-o", "file/b.zip")
     assert (code, stdout, stderr.count("\n")) == (ExitCode.ENVIRONMENT, "", 1)
     shutil.rmtree("sessions")
+
+
+@pytest.mark.parametrize("how", [{"black_box": True}, {"faults": ("interlock@2",)}])
+def test_a_black_box_that_was_fetched_is_fetched_again(tmp_path: Path, how: dict[str, object]) -> None:
+    with simulated(tmp_path, **how) as session:
+        assert len(session.blackbox) > 0
+        write_bundle(session, tmp_path / "b.zip")
+    code, stdout, _ = run("rerun", str(tmp_path / "b.zip"))
+    assert (code, "the same bytes" in stdout) == (0, True)

@@ -33,6 +33,7 @@ VERBS = [
     ["run"],
     ["stop"],
     ["monitor"],
+    ["dashboard"],
     ["devices"],
     ["doctor"],
     ["console"],

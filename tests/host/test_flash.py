@@ -336,12 +336,12 @@ def test_a_wrong_esp_image_is_refused_before_esptool_starts(esp_file: Path) -> N
 def test_bad_input_is_one_line(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RFPROBE_PORT", raising=False)
-    monkeypatch.setattr("rfprobe.hello.comports", list)
+    monkeypatch.setattr("rfprobe.port_names.usb_ports", list)
     Path("esp.bin").write_bytes(esp_image())
     for arguments, told in (
         (["none.uf2"], "none.uf2: there is no such image"),
         (["rfprobe.uf2", "--board", "abacus"], f"--board abacus: must be one of {', '.join(board_names())}"),
-        (["esp.bin", "--board", "esp32_generic"], "rfprobe flash: which port? Name it with --port; found: none"),
+        (["esp.bin", "--board", "esp32_generic"], "no board was found: name its port with --port or RFPROBE_PORT"),
         (
             ["esp.bin", "--board", "esp32_generic", "--volume", "x"],
             "--volume: esp32_generic is flashed through its port",

@@ -1,19 +1,28 @@
 """Each command, given what it cannot use: one clear line, the contract's exit code, and nothing lost."""
 
+import errno
+import os
+import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import serial
 from typer.testing import CliRunner
 
 from rfprobe.cli import app
 from rfprobe.owner import Owner
-from rfprobe.serve import ByteServer
+from rfprobe.ports import open_port
+from rfprobe.serve import ByteServer, LockStepDevice
+from rfprobe_core import protocol
+from tests.host.scripted_device import ScriptedDevice
 from tests.host.synthetic_run import SyntheticRun
 from tests.host.test_plan_file import GOOD
+from tests.host.virtual_bench import behind, rfprobe
 
 pytestmark = [
     pytest.mark.slow,  # left to `make test`
@@ -25,7 +34,10 @@ PORT_COMMANDS = (
     ["stop"],
     ["monitor", "--lines"],
     ["console"],
+    ["deploy"],
+    ["flash", "image.bin", "--board", "esp32_generic"],
 )
+TAKES_THE_PORT = [each for each in PORT_COMMANDS if each[0] not in ("stop", "monitor")]  # those attach to its owner
 SESSION_COMMANDS = (
     ["report"],
     ["export"],
@@ -49,6 +61,7 @@ def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("RFPROBE_PORT", raising=False)
     Path("plan.toml").write_text(GOOD, encoding="utf-8")
+    Path("image.bin").write_bytes(b"\xe9" + bytes(4095))
     Path("file.txt").write_text("no port and no session", encoding="utf-8")
 
 
@@ -87,11 +100,106 @@ def test_no_port_named_and_none_found(command: list[str], monkeypatch: pytest.Mo
     assert found[2] == ["no board was found: name its port with --port or RFPROBE_PORT"]
 
 
-@pytest.mark.parametrize("command", [PORT_COMMANDS[0], PORT_COMMANDS[3]], ids=told)
+@pytest.mark.parametrize("command", TAKES_THE_PORT, ids=told)
 def test_a_port_that_is_owned_names_its_owner(command: list[str], owned: str) -> None:
     code, stdout, stderr = run(*command, "--port", owned)
     assert (code, stdout, len(stderr)) == (6, "", 1)
     assert "`rfprobe run somebody's plan` (process " in stderr[0]
+
+
+@pytest.mark.parametrize("command", PORT_COMMANDS, ids=told)
+def test_a_port_that_another_program_holds_names_it(command: list[str]) -> None:
+    with ByteServer(symlink=Path("port").absolute()), open_port("port"):
+        code, stdout, stderr = run(*command, "--port", "port")
+    assert (code, stdout, len(stderr)) == (6, "", 1)
+    assert f"in use by process {os.getpid()}" in stderr[0]
+
+
+@pytest.mark.parametrize("command", PORT_COMMANDS, ids=told)
+def test_a_port_without_permission_names_the_group(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may open everything, so the system's answer is put in its place."""
+
+    def denied(_tty: serial.Serial) -> None:
+        raise serial.SerialException(errno.EACCES, "denied")
+
+    monkeypatch.setattr(serial.Serial, "open", denied)
+    code, stdout, stderr = run(*command, "--port", "file.txt")
+    assert (code, stdout, len(stderr)) == (6, "", 1)
+    assert "no permission to open file.txt: it belongs to the group" in stderr[0]
+
+
+class Silent:
+    """A board that runs something else, or nothing."""
+
+    tick_us = 10_000
+
+    def exchange(self, _received: bytes) -> bytes:
+        return b""
+
+
+@contextmanager
+def port_of(device: LockStepDevice) -> Generator[str]:
+    with ByteServer(symlink=Path("port").absolute()) as server, behind(device, server):
+        yield "port"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (["run", "plan.toml", "--yes"], 4, "no HELLO came within 5 s"),
+        (["stop"], 4, "nothing showed that it was heard: remove power"),
+        (["console"], 2, "stdin is no terminal"),
+        (["deploy"], 6, "no MicroPython prompt answers"),
+        (["flash", "image.bin", "--board", "esp32_generic"], 6, "BOOT"),
+    ],
+    ids=lambda each: told(each) if isinstance(each, list) else "",
+)
+def test_a_port_where_nothing_of_ours_answers(command: list[str], code: int, says: str) -> None:
+    with port_of(Silent()) as port:
+        found = run(*command, "--port", port)
+    assert (found[0], found[1]) == (code, ""), found
+    assert says in found[2][-1], found
+    assert not any("Traceback" in line for line in found[2])
+
+
+def watched(device: LockStepDevice) -> tuple[int, list[str], str]:
+    """(exit code, lines of stdout, first line of stderr) of `monitor --lines`, ended two seconds after that line."""
+    with port_of(device) as port:
+        process = rfprobe("monitor", "--lines", "--port", port)
+        assert process.stderr is not None
+        complaint = process.stderr.readline()
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=20)
+    return process.returncode, stdout.splitlines(), complaint
+
+
+def test_a_monitor_says_that_nothing_is_heard_and_goes_on() -> None:
+    code, lines, complaint = watched(Silent())
+    assert (code, len(lines)) == (5, 1)
+    assert complaint == "port, watched: nothing is heard; still listening (Ctrl-C ends it)\n"
+
+
+def other_protocol() -> ScriptedDevice:
+    device = ScriptedDevice()
+    device.proto = "0123beef"
+    return device
+
+
+def test_a_monitor_says_that_the_board_speaks_another_protocol_and_goes_on() -> None:
+    code, lines, complaint = watched(other_protocol())
+    assert code == 5
+    assert len(lines) > 10
+    assert f"it speaks protocol 0123beef, these host tools {protocol.protocol_digest()}" in complaint
+
+
+def test_a_board_with_another_protocol_is_not_armed() -> None:
+    device = other_protocol()
+    with port_of(device) as port:
+        code, stdout, stderr = run("run", "plan.toml", "--yes", "--port", port)
+    assert (code, stdout) == (6, "")
+    assert "it may be watched, not armed" in stderr[-1]
+    assert not device.acted["ARM"]
 
 
 def broken(kind: str) -> str:

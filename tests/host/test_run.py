@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from rfprobe.serve import ByteServer
 from rfprobe.session import Session, list_sessions
 from rfprobe.session_verify import verify_path
+from rfprobe.sim.onboard.exchange import INTERLOCK_CLOSED
 from rfprobe_core import plan, protocol
 from tests.host.scripted_device import ScriptedDevice
 from tests.host.virtual_bench import (
@@ -248,3 +250,17 @@ def test_a_fault_is_shown_until_it_is_acknowledged(tmp_path: Path) -> None:
         assert not Path("sessions").exists() and not device.acted["ACKNOWLEDGE"]
         assert finished(*arguments, "--acknowledge")[0] == 0
         assert device.acted["ACKNOWLEDGE"] == 1
+
+
+def test_after_a_fault_the_black_box_is_fetched_into_the_session(bench: VirtualBench) -> None:
+    process = heating(bench)
+    time.sleep(0.5)
+    bench.device.plant.force_input(INTERLOCK_CLOSED, False)
+    code, stdout, stderr = ended(process)
+    assert (code, json.loads(stdout)["stop_reason"]) == (3, "interlock_open"), stderr
+    assert verify_path(the_session()).problems == []
+    with Session(the_session()) as session:
+        box = session.blackbox
+        assert session.meta["black_box"] == {"records": len(box), "received": len(box)}
+        assert list(box["interlock_open"])[-3:] == [False, True, True]
+        assert list(box["enable"])[-2:] == [True, False]

@@ -1,6 +1,7 @@
 """Deploying by the real mpremote to the emulated Pico: what changed is copied, what is stale goes, the rest stays."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rfprobe.cli import app
 from rfprobe.deploy import MANIFEST, compile_firmware
 from rfprobe.errors import BadInput, CheckFailed, EnvironmentProblem, ExitCode
 from rfprobe.image import build_image, collect_inputs, default_cache
+from rfprobe.resources import shipped
 from rfprobe.sim.emulated_pico import EmulatedPico
 from rfprobe.sim.pico_port import PicoPort, serve_tcp
 
@@ -86,6 +88,25 @@ def test_the_second_time_nothing_is_copied_and_a_removed_file_goes(port: PicoPor
     listed = on_board(port, "import os; print(os.listdir('/'), os.listdir('/extra'))")
     assert "one.mpy" not in listed
     assert on_board(port, "print(open('/calibration.bin').read())").strip() == "kept"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_whole_firmware_runs_from_its_files_and_is_copied_once(port: PicoPort, tmp_path: Path) -> None:
+    """mpremote waits ten seconds of real time for each answer: on a busy machine the emulated board is too slow."""
+    firmware = tmp_path / "whole"
+    shutil.copytree(shipped("firmware"), firmware, ignore=shutil.ignore_patterns("__pycache__"))
+    (firmware / "rfprobe_core" / "version.py").write_text('VERSION = "0.0.77"\n')
+    code, stdout, stderr = run(port, firmware, "--wait", "240")
+    assert code == 0, stderr
+    counts, runs = stdout.splitlines()
+    copied = re.fullmatch(rf"{re.escape(port.url)}: (\d+) files copied, 0 removed, 0 unchanged", counts)
+    assert copied is not None
+    assert int(copied[1]) > 25
+    assert "runs rfprobe 0.0.77, on micropython" in runs, "the files, not what is frozen into the image"
+    code, stdout, stderr = run(port, firmware, "--wait", "0")
+    assert (code, stderr) == (0, "")
+    assert stdout.splitlines()[0] == f"{port.url}: 0 files copied, 0 removed, {copied[1]} unchanged"
 
 
 @pytest.mark.timeout(300)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from rfprobe import debian_toolchain as debian
 from rfprobe import image, micropython_mends
 from rfprobe.debian_toolchain import find_mirror
-from rfprobe.errors import EnvironmentProblem
+from rfprobe.errors import BadInput, EnvironmentProblem
+from rfprobe.resources import shipped
 
 from .conftest import FIRMWARE
 
@@ -185,6 +187,27 @@ def test_a_build_tree_whose_tools_are_gone_is_not_used(name: str, tmp_path: Path
 
 
 @pytest.mark.pico
+def test_an_image_that_would_run_into_the_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It boots, until the first file that is written takes its end."""
+    inputs = image.collect_inputs("rpi_pico")
+    binary = tmp_path / "firmware.bin"
+    binary.write_bytes(bytes(inputs.room_bytes + 1))
+    monkeypatch.setattr(debian, "provide_toolchain", lambda *_: None)
+    monkeypatch.setattr(image, "_compile", lambda *_: binary)
+    with pytest.raises(BadInput, match=rf"has {inputs.room_bytes + 1} bytes.*take 1 bytes out"):
+        image.build_image(inputs, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.uf2"))
+
+
+def test_the_room_is_what_micropython_leaves_before_the_file_system() -> None:
+    header = (shipped("boards") / "rpi_pico" / "micropython" / "mpconfigboard.h").read_text()
+    told = re.search(r"MICROPY_HW_FLASH_STORAGE_BYTES\s+\((\d+) \* 1024\)", header)
+    assert told is not None
+    assert image.collect_inputs("rpi_pico").room_bytes == (2048 - int(told[1])) * 1024
+
+
 def test_second_build_comes_from_the_cache_at_once(test_image: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "rfprobe.uf2"
     command = [sys.executable, "-m", "rfprobe.image", "--firmware", str(FIRMWARE), "-o", str(output)]

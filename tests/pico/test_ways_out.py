@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rfprobe.errors import EnvironmentProblem
+from rfprobe.image import build_image, collect_inputs, default_cache
 from rfprobe.sim.onboard import exchange
 from rfprobe.sim.pico_port import serve_tcp
 from rfprobe.sim.pico_runtime import DRIVE_PIN, ENABLE_PIN
@@ -226,7 +227,7 @@ def test_a_host_that_stops_reading_for_ten_seconds(chip: ChipRun, mishap: str) -
 
 
 def taken_over(run: ChipRun) -> dict[str, object]:
-    """`mpremote fs ls` while RF is on; when RF went off, and when the raw prompt came."""
+    """`mpremote fs ls`; when RF went off, if it was on, and when the raw prompt came."""
     prompt_us: list[float] = []
     heard = bytearray()
     take = run.pico.serial.on_serial_data
@@ -243,14 +244,14 @@ def taken_over(run: ChipRun) -> dict[str, object]:
         done = subprocess.run(
             [mpremote, "connect", port.url, "fs", "ls"], capture_output=True, timeout=300, check=False
         )
-    edge_us = run.enable[-1].time_us
+    edge_us = run.enable[-1].time_us if run.enable else 0.0
     run.pico.run_us(300_000)
     return {
         "exit": done.returncode,
         "said": done.stdout.decode() + done.stderr.decode(),
         "edge_us": edge_us,
         "prompt_us": prompt_us[0] if prompt_us else None,
-        "off": is_off(run) and run.enable[-1].time_us == edge_us,
+        "off": is_off(run) and (run.enable[-1].time_us if run.enable else 0.0) == edge_us,
         "resets": len(run.pico.resets),
     }
 
@@ -262,6 +263,24 @@ def test_mpremote_in_hold_finds_rf_off_and_the_board_alive(chip: ChipRun) -> Non
     assert str(told["said"]).startswith("ls :")
     assert told["edge_us"] < told["prompt_us"]
     assert told["off"]
+    assert told["resets"] == 0
+
+
+def test_mpremote_in_idle_lists_files_of_the_product_image(tmp_path: Path) -> None:
+    """The image as it is flashed, nothing around it: a look at its files is no reason to be energised or reset."""
+    try:
+        image = build_image(collect_inputs("rpi_pico"), default_cache()).path
+    except EnvironmentProblem as problem:
+        pytest.skip(f"needs a firmware image: {problem}")
+    run = ChipRun(image, four_thermocouples(tmp_path))
+    run.to_state(protocol.IDLE)
+    edges = len(run.enable)
+    told = taken_over(run)
+    print(told)
+    assert told["exit"] == 0, told["said"]
+    assert str(told["said"]).startswith("ls :")
+    assert len(run.enable) == edges
+    assert is_off(run)
     assert told["resets"] == 0
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rfprobe.client import RunClient
+from rfprobe.client import FetchBox, RunClient
 from rfprobe.plan_file import read_plan
 from rfprobe.probe_file import ProbeFile, device_values, read_probe
 from rfprobe.sim.faults import parse_fault
@@ -121,6 +121,7 @@ def run(
     most_ticks: int = 4000,
     stop_at_s: float | None = None,
     fitted: ProbeFile | None = None,
+    black_box: FetchBox = FetchBox.NEVER,
     **changes: int,
 ) -> Run:
     """Run the short plan with `changes` on `runtime` to its verdict."""
@@ -128,7 +129,7 @@ def run(
     schedule = [parse_fault(each, fitted.roles) for each in faults]
     plant = Plant(load_tissue(tissue), fitted, seed, schedule, start_us)
     device = LockStep(plant, runtime)
-    client = RunClient(short_values(fitted, **changes), protocol.protocol_digest())
+    client = RunClient(short_values(fitted, **changes), protocol.protocol_digest(), black_box=black_box)
     done = Run(plant, client)
     tail = TAIL_TICKS
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import rfprobe_core
+from rfprobe.client import FetchBox
 from rfprobe.sim.runtimes import MicroPythonRuntime
 from rfprobe_core import protocol
 from tests.runtimes.loop import NONCE_SEED, UID, run
@@ -46,7 +47,7 @@ def test_nothing_is_allocated(fault: str) -> None:
 
 
 def test_a_whole_run_passes_through_every_state_and_every_frame() -> None:
-    done = run(locked(), stop_at_s=None)
+    done = run(locked(), black_box=FetchBox.ALWAYS)
     states = {protocol.STATE_NAMES[frame.state] for frame in done.frames}
     assert states == {"SELF_TEST", "IDLE", "ARMED", "RAMP", "HOLD", "COOLDOWN", "DONE"}
     assert {frame.type for frame in done.frames} == set(protocol.FRAMES)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import rfprobe_core
+from rfprobe.client import FetchBox
 from rfprobe.sim.onboard import replay
 from rfprobe.sim.runtimes import CPythonRuntime, MicroPythonRuntime, Runtime, micropython_path
 from rfprobe.wire import Frame, FrameDecoder
@@ -35,8 +36,9 @@ WRAPS = {"clock wraps": (WRAP - 5_000_000, 0), "ticks wrap": (0, WRAP - 500), "b
 
 
 def frames_of(runtime: Runtime, case: str, start_us: int = 0) -> bytes:
+    """All that is sent in a run and, after a fault, of its black box."""
     faults, changes = CASES[case]
-    done = run(runtime, faults, start_us=start_us, **changes)
+    done = run(runtime, faults, start_us=start_us, black_box=FetchBox.AFTER_FAULT, **changes)
     assert done.client.result != "none"
     return done.bytes_of(protocol.HELLO)
 

@@ -10,7 +10,18 @@ from typer.testing import CliRunner
 
 from rfprobe.cli import app
 from rfprobe.plan_file import read_plan
-from rfprobe.sim.campaign import TABLE, Expected, Outcome, as_markdown, missing_kinds, run_case, unknown_kinds
+from rfprobe.sim.campaign import (
+    ON_THE_BOARD,
+    ON_THE_CHIP,
+    TABLE,
+    Expected,
+    Outcome,
+    as_markdown,
+    missing_kinds,
+    page,
+    run_case,
+    unknown_kinds,
+)
 from rfprobe.sim.faults import BY_NAME
 from rfprobe.sim.tissue import load_tissue
 from rfprobe_core import protocol, safety
@@ -107,6 +118,33 @@ def test_the_page_in_the_docs_has_a_row_for_each_fault() -> None:
     for expected in TABLE:
         assert f"| `{expected.fault}` |" in page, expected.fault
     assert "; 0 escapes." in page
+
+
+def test_the_page_has_a_section_for_the_chip_with_its_dozen() -> None:
+    """If this fails: `make faults-pico`."""
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    chosen = [expected for expected in TABLE if expected.pico]
+    section = text.partition(ON_THE_CHIP)[2]
+    assert len(chosen) == 12
+    assert all(f"| `{expected.fault}` |" in section for expected in chosen)
+    assert "; 0 escapes." in section
+
+
+@pytest.mark.pico
+@pytest.mark.long
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("expected", [each for each in TABLE if each.pico], ids=lambda expected: expected.fault)
+def test_the_dozen_on_the_chip(expected: Expected) -> None:
+    assert tried(expected, "pico").why_escaped == ""
+
+
+def test_a_section_that_was_not_tried_is_kept() -> None:
+    here = Outcome(TABLE[0], "cpython", "fault", "thermocouple_open", ("thermocouple_open",), 0.6, 60.0, 90.0)
+    chip = replace(here, runtime="pico", off_after_s=0.7)
+    both = page([here, chip])
+    assert both.count("| `open:control` |") == 2
+    assert both.index(ON_THE_BOARD) < both.index(ON_THE_CHIP)
+    assert page([chip], page([here])) == page([here], page([chip])) == both == page([], both)
 
 
 def test_the_verb_tells_each_run_and_keeps_the_table(tmp_path: Path) -> None:

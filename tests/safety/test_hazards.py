@@ -14,6 +14,16 @@ from tests.safety.worlds import ROOT
 PAGE = ROOT / "docs" / "safety.md"
 # Every test in these files must be named by a row.
 SAFETY_TESTS = [*(ROOT / "tests" / "safety").glob("test_*.py"), ROOT / "tests" / "runtimes" / "test_interlocks.py"]
+# Each must be the hazard of some row.
+KINDS = (
+    "too hot",
+    "too long",
+    "wrong place",
+    "on when it should be off",
+    "off and not known",
+    "wrong reading is believed",
+    "wrong record",
+)
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -48,6 +58,8 @@ def problems(text: str) -> list[str]:
     found += [f"there is no cause {each}" for each in named(rows, 3) - set(CAUSES)]
     found += [f"no row names the fault {each}" for each in set(BY_NAME) - named(rows, 4)]
     found += [f"there is no fault {each}" for each in named(rows, 4) - set(BY_NAME)]
+    hazards = " ".join(row[1].lower() for row in rows)
+    found += [f"no row has the hazard: {kind}" for kind in KINDS if kind not in hazards]
     found += [f"{row[0]} names no test" for row in rows if not _CODE.findall(row[5])]
     found += [f"{row[0]} has no control" for row in rows if not row[2]]
     for test in sorted(tests):

@@ -483,6 +483,36 @@ def lines(checked: Checked, examples: int) -> None:
         parser.drop()
 
 
+@exercise
+def black_box(checked: Checked, examples: int) -> None:
+    """Its records at the ends of all ranges, and its way to the host."""
+    module = checked.module("rfprobe_core.kernels")
+    stored, millis = corners(1 << 29, LARGEST), corners(-300_000, 300_000)
+    power = st.tuples(*[corners(0, high) for high in (500_000, 1 << 22, 1_000_000, 500_000_000, 1, 8_192)])
+
+    @drive(examples, power, st.lists(stored, min_size=6, max_size=6), ticks, counts, corners(*CORRECTED), millis)
+    def records(state: tuple[int, ...], rows: list[int], tick: int, count: int, setpoint: int, slope: int) -> None:
+        ring = bytearray(64)
+        judged = protocol.RAMP if tick & 1 else protocol.IDLE
+        module.write_record(ring, 1, state, rows, tick, judged, 9, 100, 1_000_000, 1, count, 50_000, setpoint)
+        module.write_poll(ring, 1, 3, 8, slope, slope)
+        module.write_tip(ring, 1, rows, 0, 1, 2)
+
+    made = bench(checked).in_state(protocol.RAMP)
+    for lasts in (20, 1_100):
+        for _ in range(lasts):
+            made.take_lease()
+            made.tick()
+        made.board.interlock_closed = False
+        made.tick(2)
+        for asked in ((0, 1_000), (3, 2), (-1, 5)):
+            made.say(command_line(1, "BLACKBOX", *asked))
+            for _ in range(40):
+                made.controller.rest()
+                made.tick()
+        made = bench(checked, {"hold_ms": 60_000}).in_state(protocol.HOLD)
+
+
 def bench(checked: Checked, changes: dict[str, int] | None = None, first_tick: int = 0) -> Bench:
     rig = checked.module("rfprobe_drivers.rig")
     return Bench(changes, build=lambda board: rig.build_controller(board, first_tick))
@@ -597,6 +627,7 @@ def commands(checked: Checked, examples: int) -> None:
         st.tuples(st.just("GET"), st.sampled_from(plan.NAMES)),
         st.tuples(st.just("SET"), st.sampled_from(plan.NAMES), number),
         st.tuples(st.just("ARM"), number, number | st.just(NONCE)),
+        st.tuples(st.just("BLACKBOX"), number | st.just(0), number),
     )
     good = st.builds(lambda command_id, line: command_line(command_id, *line), corners(0, 1 << 29), words)
     lines = st.lists(good | st.binary(max_size=20) | st.just(b"STOP"), max_size=12)

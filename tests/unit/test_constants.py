@@ -5,6 +5,7 @@ from types import ModuleType
 import pytest
 
 from rfprobe_core import (
+    blackbox,
     commands,
     controller,
     counting,
@@ -38,6 +39,7 @@ ORIGINALS = (
     dose,
     governor,
     counting,
+    blackbox,
 )
 OTHERWISE = {
     "_EVERY_TICK_ROWS": len(safety.EVERY_TICK),
@@ -49,6 +51,8 @@ OTHERWISE = {
     "_HEALTH": protocol.FRAMES[protocol.HEALTH][1],
     "_EVENT": protocol.FRAMES[protocol.EVENT][1],
     "_ACK": protocol.FRAMES[protocol.ACK][1],
+    "_BOX_FRAME": f"{protocol.FRAMES[protocol.BLACKBOX][1]}{protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE}s",
+    "_RECORDS_BYTES": protocol.RECORDS_PER_FRAME * protocol.RECORD_SIZE,
     "_DEMAND_MAX_UW": pid.DEMAND_MAX_MW * 1000,
     "_LAW_SIN2": plan.LAW_SIN2,
     "_HEADER": protocol.HEADER,
@@ -57,6 +61,7 @@ OTHERWISE = {
 # A module's own numbers, which are written nowhere else.
 OWN = {"_POLL_AT", "_CHECK_PHASE", "_SPARING_TICKS", "_GRAVEST", "_STEPS"}
 HOT = (
+    blackbox,
     controller,
     commands,
     dose,

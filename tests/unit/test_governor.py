@@ -1,5 +1,7 @@
 """The guard's governor: half the ramp's rate for each degree that is left, and back when it is too warm."""
 
+from collections.abc import Callable
+
 import pytest
 
 from rfprobe_core import plan
@@ -104,3 +106,19 @@ def test_the_goal_is_below_every_trip_of_the_guard() -> None:
     from rfprobe_core.governor import GOAL_MC
 
     assert plan.PARAMETERS[plan.INDEX["guard_trip_mC"]][4] > GOAL_MC
+
+
+def test_a_new_governor_governs_and_has_held_nothing_back() -> None:
+    governor = Governor()
+    assert (governor.permille, governor.held_back) == (1_000, False)
+    governor.take(1, ROLE_GUARD, 43_000)
+    assert (governor.permille, governor.held_back) == (-500, True)
+
+
+@pytest.mark.parametrize("anew", [Governor.begin, lambda governor: governor.configure(True)])
+def test_a_new_run_forgets_every_guard_of_the_last_one(anew: Callable[[Governor], None]) -> None:
+    governor = governed((1, ROLE_GUARD, 43_000), (3, ROLE_GUARD, 44_000))
+    anew(governor)
+    assert (governor.permille, governor.held_back) == (1_000, False)
+    governor.take(2, ROLE_GUARD, 30_000)
+    assert (governor.permille, governor.held_back) == (1_000, False)

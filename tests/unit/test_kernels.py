@@ -1,5 +1,7 @@
 """The inner loops: the plain ones against what others compute, the others against the plain ones."""
 
+import contextlib
+import io
 import random
 import subprocess
 from array import array
@@ -38,10 +40,11 @@ def test_crc_is_of_the_first_bytes_only_and_can_go_byte_by_byte(data: bytes, cou
     assert crc == kernels_plain.crc16(data, count, CRC_START) == kernels_cpython.crc16(data, count, CRC_START)
 
 
-@given(st.binary(min_size=1, max_size=254))
-def test_cobs_is_what_another_implementation_makes(data: bytes) -> None:
+@BOTH
+@given(st.binary(min_size=1, max_size=254), st.binary(max_size=2))
+def test_cobs_is_what_another_implementation_makes(made: Any, data: bytes, behind: bytes) -> None:
     target = bytearray(len(data) + 2)
-    written = kernels_plain.cobs_encode(data, len(data), target)
+    written = made.cobs_encode(bytearray(data + behind), len(data), target)
     assert bytes(target[:written]) == cobs.encode(data) + b"\0"
     assert written == len(data) + 2
 
@@ -81,10 +84,13 @@ def test_the_same_bytes_are_the_same(one: bytes, other: bytes, start: int, stop:
 ticks = st.integers(0, LARGEST)
 
 
+@BOTH
 @given(st.lists(ticks | st.just(-1), max_size=4), ticks, st.integers(0, 100_000))
-def test_ages_are_of_a_wrapping_counter_and_stop_at_the_oldest(fresh: list[int], tick: int, oldest: int) -> None:
+def test_ages_are_of_a_wrapping_counter_and_stop_at_the_oldest(
+    made: Any, fresh: list[int], tick: int, oldest: int
+) -> None:
     table = array("i", [7] * 6)
-    kernels.write_ages(table, 1, array("i", fresh), len(fresh), tick, oldest)
+    made.write_ages(table, 1, array("i", fresh), len(fresh), tick, oldest)
     ages = [oldest if each < 0 else min((tick - each) % (1 << 30), oldest) for each in fresh]
     assert list(table) == [7, *[(1 << 29) + 10 * age for age in ages], *[7] * (5 - len(ages))]
 
@@ -227,6 +233,14 @@ for fresh, tick in {ages}:
     table = array("i", [7] * 6)
     k.write_ages(table, 1, array("i", fresh), 4, tick, 100_000)
     print(list(table))
+ring = bytearray(96)
+for record, power, table, numbers, poll, tip in {records}:
+    k.write_record(ring, record, array("i", power), array("i", table), *numbers)
+    if poll:
+        k.write_poll(ring, record, *poll)
+    if tip:
+        k.write_tip(ring, record, array("i", tip[0]), *tip[1:])
+    print(ring.hex())
 for one, other in {pairs}:
     print(bool(k.same_bytes(one, other, 1, 4)))
 """
@@ -254,7 +268,25 @@ def _states(chance: random.Random) -> list[tuple[list[int], list[tuple[int, ...]
     return made
 
 
-def test_arithmetic_is_the_same_in_viper_and_in_plain_python() -> None:
+def _records(chance: random.Random) -> list[tuple[Any, ...]]:
+    """Arguments of the black box's loops, at and beyond what its words hold."""
+    made = []
+    for _ in range(60):
+        power = [chance.choice((0, 31_009, 655_349, 655_350, 5_000_000)) for _ in range(4)]
+        power += [chance.randrange(2), chance.choice((1_024, 4_096, 8_192))]
+        table = [(1 << 29) + chance.choice((0, 1, 3, 7, 8, 1_000, 1_000_000)) for _ in range(6)]
+        numbers = [chance.choice((0, 65_535, 65_536, LARGEST)), chance.randrange(10), chance.randrange(10)]
+        numbers += [chance.choice((1, 100)), chance.choice((0, 65_536, 1_000_000)), chance.randrange(2)]
+        numbers += [chance.choice((0, 65_535)), chance.choice((0, 50_000)), chance.choice((-100_000, 0, 7, 500_000))]
+        millis = (-100_000, -32_769, -1, 0, 32_768, 300_000)
+        poll = [chance.randrange(4), chance.randrange(9), chance.choice(millis), chance.choice(millis)]
+        tip = [[(1 << 29) + chance.choice(millis) for _ in range(4)], *chance.sample(range(4), 3)]
+        seen = chance.choice(([poll, []], [[], tip], [[], []]))
+        made.append((chance.randrange(3), power, table, numbers, *seen))
+    return made
+
+
+def test_arithmetic_is_the_same_everywhere() -> None:
     """All kernels of sums and products, on MicroPython both as plain Python and as viper, and here."""
     chance = random.Random(5)
     cases = {
@@ -265,6 +297,7 @@ def test_arithmetic_is_the_same_in_viper_and_in_plain_python() -> None:
             for period in (10, 100, 250)
         ],
         "ages": [([-1, 0, tick, max(tick - 120, 0)], tick) for tick in (0, 1, 99_999, 100_001, (1 << 30) - 1)],
+        "records": _records(chance),
         "pairs": [
             (b"abcde", b"abcde"),
             (b"xbcdx", b"abcde"),
@@ -275,3 +308,11 @@ def test_arithmetic_is_the_same_in_viper_and_in_plain_python() -> None:
     viper = in_the_vm(ARITHMETIC.format(kernels="kernels_viper", **cases))
     assert len(viper.splitlines()) > 1_000
     assert viper == in_the_vm(ARITHMETIC.format(kernels="kernels_plain", **cases))
+    assert viper == here(ARITHMETIC.format(kernels="kernels_cpython", **cases))
+
+
+def here(program: str) -> str:
+    """What `program` prints in this interpreter."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(program, {})
+    return said.getvalue().strip()

@@ -90,3 +90,76 @@ def test_after_a_reset_nothing_is_left() -> None:
     made.reset()
     assert (made.demand_mW, made.saturated) == (0, False)
     assert made.update(50_000, 0, 50_000, TICKS, CEILING_mW, 0) == 0
+
+
+# Exactly what it gives, at and beside each limit
+
+
+def asked(made: TemperatureLoop, error_mC: int, rate: int = 0, ticks: int = TICKS, ceiling: int = 50_000) -> int:
+    """The demand at this error, the stage having given all that was asked before."""
+    demand: int = made.update(100_000, rate, 100_000 - error_mC, ticks, ceiling, made.demand_mW)
+    return demand
+
+
+def test_before_it_is_configured_it_asks_for_nothing() -> None:
+    made = TemperatureLoop()
+    assert (made.demand_mW, made.saturated) == (0, False)
+    assert asked(made, 20_000, 5_000, 25) == 0
+
+
+def test_a_fresh_integral_is_nothing_to_the_last_microwatt() -> None:
+    for made in (TemperatureLoop(), loop()):
+        made.ki_mW_per_C_s, made.kp_mW_per_C = 999, 0
+        assert asked(made, 100, ticks=1) == 0  # 999 µW: one more would be a milliwatt
+
+
+def test_configuring_it_anew_forgets_what_was() -> None:
+    for forget in (lambda made: made.configure(0, 400, 0), lambda made: made.reset()):
+        made = demand_after(2_000, 1.0, 80)
+        assert made.demand_mW > 5_000
+        forget(made)
+        made.configure(0, 0, 0) if made.kp_mW_per_C == 0 else None
+        made.kp_mW_per_C = 0
+        made.ki_mW_per_C_s = 0
+        assert (made.demand_mW, made.saturated) == (0, False)
+        assert asked(made, 0) == 0
+
+
+def test_an_error_counts_for_twenty_degrees_at_the_most() -> None:
+    assert [asked(loop(1_000, 0), error) for error in (19_999, 20_000, 20_001, 60_000)] == [19_999, *[20_000] * 3]
+    falling = [asked(loop(1_000, 0, 10_000), -error, 5_000) for error in (19_999, 20_000, 20_001, 60_000)]
+    assert falling == [30_001, *[30_000] * 3]
+
+
+def test_an_error_counts_for_ten_degrees_in_the_integral() -> None:
+    assert [asked(loop(0, 1_000), error) for error in (9_990, 10_000, 10_001, 60_000)] == [999, *[1_000] * 3]
+    for error, left in ((-9_990, 2_001), (-10_000, 2_000), (-10_001, 2_000), (-60_000, 2_000)):
+        made = loop(0, 1_000)
+        for _ in range(3):
+            asked(made, 10_000)
+        assert asked(made, error) == left
+
+
+def test_the_integral_ends_at_fifty_watts_either_way() -> None:
+    made = loop(0, 4_000)
+    assert [asked(made, 10_000, ticks=25) for _ in range(7)] == [*range(10_000, 50_001, 10_000), 50_000, 50_000]
+    assert asked(made, -10_000, ticks=25) == 40_000
+    made = loop(0, 4_000, 20_000)
+    for _ in range(8):
+        asked(made, -10_000, 5_000, 25)  # the ramp asks for 100 W, so that the integral is free to fall
+    assert [asked(made, 0, rate) for rate in (2_500, 3_000)] == [0, 10_000]
+
+
+def test_saturated_is_beyond_the_ceiling_not_at_it() -> None:
+    made = loop(1_000, 0)
+    assert (asked(made, 5_000, ceiling=5_000), made.saturated) == (5_000, False)
+    assert (asked(made, 5_001, ceiling=5_000), made.saturated) == (5_000, True)
+    assert [asked(made, error) for error in (-1, 0, 1, 2)] == [0, 0, 1, 2]
+
+
+def test_power_counts_as_missing_beyond_a_quarter_and_200_mW() -> None:
+    """A demand of 800 mW: 400 mW less are borne, 401 cost the integral an eighth of them."""
+    for missing, left in ((400, 800), (401, 749)):
+        made = loop(0, 1_000)
+        assert asked(made, 8_000) == 800
+        assert made.update(100_000, 0, 100_000, TICKS, 50_000, 800 - missing) == left

@@ -177,3 +177,73 @@ def test_a_new_run_starts_from_the_smallest_impedance_again() -> None:
         GAIN_ONE,
     )
     assert (made.energy_mJ, made.fraction) == (0, 0)
+
+
+# The numbers in its state, by their places
+
+
+PLACES = {
+    "voltage_mV": 0,
+    "current_uA": 1,
+    "power_mW": 2,
+    "impedance_mohm": 3,
+    "impedance_known": 4,
+    "gain": 5,
+    "energy_mJ": 6,
+    "_load_mohm": 11,
+    "fraction": 12,
+}
+
+
+def test_each_name_is_a_place_of_the_state() -> None:
+    made = PowerLoop()
+    for name, place in PLACES.items():
+        made.state[place] = 1_000 + place
+        assert getattr(made, name) == 1_000 + place
+        setattr(made, name, 2_000 + place)
+        assert made.state[place] == 2_000 + place
+
+
+def test_a_new_loop_has_no_drive_and_divides_by_nothing_that_is_nought() -> None:
+    made = PowerLoop()
+    assert list(made.state) == [0, 0, 0, 0, 0, GAIN_ONE, 0, 0, 0, 0, 0, 0, 0, 100, 1, 0, 0, 0, 0]
+    assert made._min_impedance_mohm == 0
+
+
+@pytest.mark.parametrize("full_scale_mV", [1_000, 10_000, 40_010, 80_000, 320_000])
+def test_configuring_sets_every_limit_and_begins_a_run(full_scale_mV: int) -> None:
+    made = PowerLoop()
+    made.configure(full_scale_mV, 75_000, 1_234_567, 5_000, 20_000)
+    state = list(made.state)
+    assert state[13:17] == [full_scale_mV // 10, 5_000, 7_500, 1_234]
+    scale, shift = state[17:]
+    assert scale < 16_384 <= 2 * scale + 1
+    assert scale == (65_535 << shift) // (full_scale_mV // 10)
+    assert (state[3], state[11], made._min_impedance_mohm) == (20_000, 20_000, 20_000)
+
+
+def test_a_new_run_forgets_the_last_one() -> None:
+    made = loop()
+    kept = list(made.state)[13:]
+    for place in range(13):
+        made.state[place] = 7_777
+    made.begin_run()
+    began = [7_777, 7_777, 7_777, 20_000, 0, GAIN_ONE, 0, 0, 0, 0, 0, 20_000, 0]  # what is measured is measured anew
+    assert list(made.state) == [*began, *kept]
+
+
+def test_the_mean_power_is_of_what_came_since_the_last_one() -> None:
+    made = loop()
+    made.state[2] = 4_321
+    assert made.take_achieved_mW() == 4_321  # nothing has come: the last reading
+    made.state[8], made.state[9] = 1_000, 3
+    assert made.take_achieved_mW() == 333
+    assert (made.state[8], made.state[9]) == (0, 0)
+
+
+def test_releasing_it_asks_for_nothing() -> None:
+    made = loop()
+    made.drive(5_000)
+    assert made.fraction > 0 and made.state[10] > 0
+    made.release()
+    assert (made.fraction, made.state[10]) == (0, 0)

@@ -135,3 +135,94 @@ def test_cutting_the_cooldown_short_keeps_the_verdict() -> None:
     made = sequence(p.COOLDOWN)
     made.settle()
     assert (made.state, made.result) == (p.DONE, p.RESULT_COMPLETED)
+
+
+def test_a_new_sequence_is_in_its_self_test_and_has_done_nothing() -> None:
+    made = Sequence()
+    told = (made.state, made.previous, made.changed, made.result, made.cause)
+    assert told == (p.SELF_TEST, p.SELF_TEST, True, p.RESULT_NONE, 0)
+    assert (made.rf_on_ticks, made.left_ticks, made.probe_check_ticks) == (0, SELF_TEST_TICKS, 0)
+    made.hold()
+    assert made.left_ticks == 0
+    made.finish(p.RESULT_COMPLETED, p.CAUSE["hold_complete"])
+    assert made.left_ticks == 0
+
+
+def test_before_it_is_configured_any_run_is_over_at_once() -> None:
+    made = Sequence()
+    made.start()
+    assert made.advance(0, 0) == p.CAUSE["energy_ceiling"]
+    made._max_energy_mJ = 1
+    assert made.advance(0, 0) == p.CAUSE["rf_on_time_ceiling"]
+
+
+def test_the_times_are_those_of_the_standard() -> None:
+    assert (SELF_TEST_TICKS, ARM_TICKS, PROBE_CHECK_TICKS) == (20, 3_000, 50)
+
+
+def test_starting_forgets_how_the_last_run_ended_and_checks_the_probe() -> None:
+    made = sequence(p.RAMP)
+    made.advance(30, 0)
+    made.finish(p.RESULT_FAULT, 7)
+    assert (made.state, made.previous, made.changed, made.result, made.cause) == (p.FAULT, p.RAMP, True, 5, 7)
+    made.changed = False
+    made.start()
+    assert (made.state, made.previous, made.changed, made.result, made.cause) == (p.RAMP, p.FAULT, True, 0, 0)
+    assert (made.rf_on_ticks, made.left_ticks, made.probe_check_ticks) == (0, 0, PROBE_CHECK_TICKS)
+
+
+def test_what_an_acknowledge_leaves() -> None:
+    made = sequence(p.COOLDOWN)
+    made.acknowledge()
+    assert (made.state, made.result, made.cause, made.left_ticks) == (p.IDLE, p.RESULT_NONE, 0, 0)
+
+
+def test_settling_leaves_the_verdict() -> None:
+    made = sequence(p.COOLDOWN)
+    made.settle()
+    assert (made.state, made.result, made.left_ticks) == (p.DONE, p.RESULT_COMPLETED, 0)
+
+
+def test_the_probe_check_counts_down_to_nothing_and_no_further() -> None:
+    made = sequence(p.RAMP)
+    left = []
+    for ticks in (1, 40, 8, 5, 1):
+        made.advance(ticks, 0)
+        left.append(made.probe_check_ticks)
+    assert left == [49, 9, 1, 0, 0]
+
+
+def test_each_ceiling_is_reached_at_its_number() -> None:
+    made = sequence(p.RAMP)
+    assert made.advance(1, MOST_mJ - 1) == 0
+    assert made.advance(1, MOST_mJ) == p.CAUSE["energy_ceiling"]
+    made = sequence(p.RAMP)
+    assert made.advance(MOST_TICKS - 1, 0) == 0
+    assert made.rf_on_ticks == MOST_TICKS - 1
+    assert made.advance(1, 0) == p.CAUSE["rf_on_time_ceiling"]
+
+
+def test_a_hold_counts_only_near_the_target_and_ends_at_nothing_left() -> None:
+    made = sequence(p.HOLD)
+    assert made.left_ticks == HOLD_TICKS
+    assert made.advance(10, 0, False) == 0
+    assert (made.left_ticks, made.rf_on_ticks) == (HOLD_TICKS, 10)
+    assert made.advance(HOLD_TICKS - 1, 0) == 0
+    assert made.left_ticks == 1
+    assert made.advance(1, 0) == p.CAUSE["hold_complete"]
+    assert made.left_ticks == 0
+    made = sequence(p.HOLD)
+    assert (made.advance(HOLD_TICKS + 7, 0), made.left_ticks) == (p.CAUSE["hold_complete"], 0)
+    made = sequence(p.RAMP)
+    made.left_ticks = 5
+    assert (made.advance(5, 0), made.left_ticks) == (0, 5)  # a ramp has no time of its own
+
+
+@pytest.mark.parametrize("state", [p.ARMED, p.COOLDOWN])
+def test_a_state_that_passes_counts_its_ticks(state: int) -> None:
+    made = sequence(state)
+    made.left_ticks = 10
+    assert (made.advance(4, 0), made.left_ticks, made.state) == (0, 6, state)
+    assert (made.advance(5, 0), made.left_ticks, made.state) == (0, 1, state)
+    made.advance(1, 0)
+    assert (made.left_ticks, made.state != state) == (0, True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from rfprobe.client import Phase, RunClient
+from rfprobe.client import FetchBox, Phase, RunClient
 from rfprobe.pin_record import META, PinRecorder
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
@@ -45,6 +45,7 @@ class SimulationInput:
     start_us: int = 0
     first_tick: int = 0
     record_pins: bool = False
+    black_box: bool = False
     values: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,14 +93,16 @@ def simulate(
     start_us: int = 0,
     first_tick: int = 0,
     record_pins: bool = False,
+    black_box: bool = False,
 ) -> Session:
     """Run the plan on the virtual probe and return its session, closed and complete.
 
+    `black_box` fetches the device's last 10 s after any run, not only after one that ended by a fault.
     Nothing is written before all input is checked; then one `.rfp` file in `out_dir`. Raises BadInput.
     """
     preset = load_tissue(tissue) if isinstance(tissue, str) else tissue
     runtime = runtime or default_runtime()[0]
-    given = SimulationInput(plan, probe, preset, runtime, seed, faults, start_us, first_tick, record_pins)
+    given = SimulationInput(plan, probe, preset, runtime, seed, faults, start_us, first_tick, record_pins, black_box)
     with _powered(given) as device:
         writer = SessionWriter.create(out_dir, plan.name, sample or preset.name, _meta(given))
         try:
@@ -165,7 +168,8 @@ class _Run:
         self._progress = progress
         self._stop_requested = stop_requested
         first_id = 1 + (given.nonce_seed & 0xFFFF)
-        self._client = RunClient(given.values, protocol.protocol_digest(), first_id=first_id)
+        fetch = FetchBox.ALWAYS if given.black_box else FetchBox.AFTER_FAULT
+        self._client = RunClient(given.values, protocol.protocol_digest(), black_box=fetch, first_id=first_id)
         self._view = ProgressView(given.probe.roles, given.values)
         self._commands_told = 0
         self._edges_told = 0

@@ -75,7 +75,8 @@ class PicoRuntime:
         inputs, count = fields[5], fields[6]
         self._set_inputs(inputs)
         now_us = int(self.pico.time_us) & CLOCK_MASK
-        self._converters.advance(now_us, stimulus[exchange.ANALOGUE_AT : exchange.STIMULUS_HEAD])
+        self._converters.written()  # for all that is known here: bytes come one by one
+        self._converters.pass_time(now_us, stimulus[exchange.ANALOGUE_AT : exchange.STIMULUS_HEAD])
         if count:
             self.pico.write(stimulus[exchange.STIMULUS_HEAD : exchange.STIMULUS_HEAD + count])
         self.pico.run_us(TICK_US)

@@ -173,6 +173,7 @@ class Plant:
             [(fault.start_s, 0, index, fault) for index, fault in enumerate(faults)]
             + [(fault.end_s, 1, index, fault) for index, fault in enumerate(faults) if fault.end_s < math.inf]
         )
+        self._faulty = bool(faults)
         self._convert()
 
     @property
@@ -184,17 +185,19 @@ class Plant:
 
     def stimulus(self, rx: bytes) -> bytes:
         """The record of this tick: `rx` (at most RX_MAX bytes) is what the host has sent."""
-        if self._schedule and self._schedule[0][0] <= self.t_s:
+        if self._faulty:
             self._apply_due()
-        rx = self.host.spoil(rx)
+            rx = self.host.spoil(rx)
         volts, amps = self.adcs
+        first_volts, second_volts = volts.read_twice(self._voltage_V)
+        first_amps, second_amps = amps.read_twice(self._current_A)
         head = self._head.pack(
             (self.now_us + self.late_us) % CLOCK_WRAP,
-            volts.read_u16(self._voltage_V),
-            amps.read_u16(self._current_A),
-            volts.read_u16(self._voltage_V),
-            amps.read_u16(self._current_A),
-            self._inputs_now(),
+            first_volts,
+            first_amps,
+            second_volts,
+            second_amps,
+            self._inputs_now() if self._faulty else self._inputs,
             len(rx),
         )
         if self.upset:
