@@ -221,7 +221,7 @@ def heat_watch(checked: Checked, examples: int) -> None:
     @drive(examples, st.tuples(*[parameter(name) for name in names]), temperatures, temperatures, steps, st.booleans())
     def run(tip: tuple[int, ...], control_mC: int, coolest_mC: int, steps: list[tuple[int, ...]], off: bool) -> None:
         watch = module.HeatWatch()
-        watch.configure(*tip)
+        watch.configure(*tip, not off)
         watch.begin(control_mC, min(coolest_mC, control_mC))
         energy_mJ = 0
         for reading_mC, more_mJ, elapsed in steps:
@@ -230,11 +230,11 @@ def heat_watch(checked: Checked, examples: int) -> None:
         for reading_mC, _, elapsed in steps:
             watch.rest(reading_mC, elapsed, off)
 
-    @drive(examples, st.sampled_from((300_000, 60_000)), st.sampled_from((16_000, 8_000)))
-    def hot(reading_mC: int, answer: int) -> None:
+    @drive(examples, st.sampled_from((300_000, 60_000)), st.sampled_from((16_000, 8_000)), st.booleans())
+    def hot(reading_mC: int, answer: int, may_boil: bool) -> None:
         """As far as the model goes: all the power there is, for long, into the smallest tip."""
         watch = module.HeatWatch()
-        watch.configure(300, answer, 300, answer, 300)
+        watch.configure(300, answer, 300, answer, 300, may_boil)
         watch.begin(-100_000, -100_000)
         for step in range(60):
             watch.update(reading_mC, min(step * 15_000, 500_000_000), 25)
