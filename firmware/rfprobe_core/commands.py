@@ -31,6 +31,8 @@ _TICK_MASK = const((1 << 30) - 1)
 REMEMBERED = 8
 _UNKNOWN = 255
 _NONCE_MASK = 0xFFFFF
+_SLOW = (protocol.VERB_HELLO, protocol.VERB_CONFIGURE, protocol.VERB_STORE)
+_BEFORE_ARM = (protocol.VERB_CONFIGURE, protocol.VERB_STORE)
 
 
 class Commands:
@@ -121,8 +123,8 @@ class Commands:
         return self.slow_verb >= 0 and self._slow_id == command_id
 
     def _do(self, c, command_id, verb, at):
-        if verb == protocol.VERB_HELLO or verb == protocol.VERB_CONFIGURE:
-            if verb == protocol.VERB_CONFIGURE and not self._may_change(c):
+        if verb in _SLOW:
+            if verb != protocol.VERB_HELLO and not self._may_change(c):
                 self._refuse(c, command_id, verb, ACK_WRONG_STATE if self.owned else ACK_NOT_OWNER)
                 return
             self.slow_verb = verb
@@ -160,7 +162,7 @@ class Commands:
         # without CONFIGURE there is a digest below 0, which a host could quote too
         if c.digest < 0 or self._parser.numbers[at] != c.digest or not self._parser.numeric[at]:
             return ACK_WRONG_DIGEST
-        if self.slow_verb == protocol.VERB_CONFIGURE:  # still to be done, and not while armed
+        if self.slow_verb in _BEFORE_ARM:  # still to be done, and not while armed
             return ACK_WRONG_STATE
         self._value = TICK_MS * ARM_TICKS
         return c.arm()
@@ -211,7 +213,7 @@ class Commands:
         return ACK_OK
 
     def do_slow(self, c):
-        """HELLO, CONFIGURE or BLACKBOX, between ticks. They wait until no run is armed or under way."""
+        """HELLO, CONFIGURE, STORE or BLACKBOX, between ticks. They wait until no run is armed or under way."""
         verb = self.slow_verb
         self._key = NO_KEY
         self._value = 0
@@ -221,7 +223,7 @@ class Commands:
         if verb == protocol.VERB_BLACKBOX and c.box.left() <= 0:
             self.slow_verb = -1
             return
-        if verb != protocol.VERB_CONFIGURE and not c.reporter.idle():
+        if (verb == protocol.VERB_HELLO or verb == protocol.VERB_BLACKBOX) and not c.reporter.idle():
             c.reporter.hush()
             return
         if verb == protocol.VERB_BLACKBOX:
@@ -231,8 +233,13 @@ class Commands:
         if verb == protocol.VERB_HELLO:
             c.say_hello()
             return
-        self._value = c.configure()
         code = ACK_OK
+        if verb == protocol.VERB_STORE:
+            code = c.store_calibration()
+            self._value = c.calibration.digest
+            self._ack(c, self._slow_id, verb, code)
+            return
+        self._value = c.configure()
         if self._value < 0:
             self._value = -1 - self._value
             code = ACK_CONTRADICTION

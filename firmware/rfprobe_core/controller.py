@@ -7,7 +7,7 @@ Slow things (HELLO, CONFIGURE) wait for `rest`, between ticks and with RF off.
 import sys
 from array import array
 
-from rfprobe_core import plan, protocol, safety, thermometry
+from rfprobe_core import calibration, plan, protocol, safety, thermometry
 from rfprobe_core.blackbox import BlackBox
 from rfprobe_core.commands import Commands
 from rfprobe_core.constant import const
@@ -147,6 +147,8 @@ class Controller:
         self.converters = converters
         self.chips = [kinds[plan.CHIP_MAX31856] for kinds in converters]
         self.values = plan.default_values()
+        self.calibration = calibration.Calibration(board)
+        self.calibration.load(self.values)
         self.thermocouples = tuple([Thermocouple() for _ in range(THERMOCOUPLES)])
         self.power = PowerLoop()
         self.loop = TemperatureLoop()
@@ -578,7 +580,8 @@ class Controller:
         self.digest = -1
 
     def configure(self):
-        """Check all values together and take them; returns their digest, or −1 − contradiction."""
+        """Check all values together, with the calibration kept, and take them; their digest, or −1 − contradiction."""
+        self.calibration.load(self.values)
         broken = plan.contradiction(self.values)
         if broken >= 0:
             self.digest = -1
@@ -597,6 +600,13 @@ class Controller:
         self._poll_ticks = max([chip.poll_ticks for chip in self.chips[: self._fitted]])
         self.digest = plan.digest(self.values)
         return self.digest
+
+    def store_calibration(self):
+        """Keep the calibration that was SET, with RF seen off; an ACK code. Whatever was configured is so no more."""
+        self.digest = -1
+        if not self.stage.safe_off():
+            return protocol.ACK_STAGE
+        return protocol.ACK_OK if self.calibration.save(self.values) else protocol.ACK_NOT_KEPT
 
     def arm(self):
         """The first step towards heat; an ACK code. Nothing is energised yet."""
@@ -684,10 +694,10 @@ class Controller:
             ("phase", board.last_phase()),
             ("nonce", 0 if commands.owned else commands.nonce),
             ("tick", self.tick_count),
-            ("cal", "%07x" % plan.digest(self.values, plan.CALIBRATION)),
+            ("cal", "%07x %s" % (self.calibration.digest, calibration.STATE_NAMES[self._value("calibration_state")])),
             ("emitter", EMITTER),
             ("dead_man", board.dead_man),
-            ("caps", ",".join([plan.MODE_NAMES[mode] for mode in plan.MODES_AVAILABLE])),
+            ("caps", ",".join([plan.MODE_NAMES[mode][:5] for mode in plan.MODES_AVAILABLE])),
         )
         self.reporter.hello(self.sequence.state, self.tick_count, protocol.hello_text(fields))
 
@@ -725,7 +735,7 @@ class Controller:
             thermocouple = self.thermocouples[place]
             thermocouple.role = fitted[place]
             thermocouple.lag_ms = self.values[INDEX["tc0_lag_ms"] + place]
-            thermocouple.offset_mC = self.values[INDEX["tc0_offset_mC"] + place]
+            thermocouple.offset_mC, thermocouple.gain = calibration.thermocouple(self.values, place)
         self._control_place = fitted.index(ROLE_CONTROL)
         self._control = self.thermocouples[self._control_place]
         self._config_place = 0
@@ -733,13 +743,14 @@ class Controller:
         self._max_energy_mJ = value("max_energy_mJ")
         self._footswitch_used = value("footswitch_used") == 1
         self._telemetry_ticks = value("telemetry_ticks")
+        v_gain_ppm, v_offset_mV, i_gain_ppm, i_offset_uA = calibration.sense(self.values)
         self.sense.configure(
             value("v_sense_full_scale_mV"),
             value("i_sense_full_scale_uA"),
-            value("v_gain_ppm"),
-            value("v_offset_mV"),
-            value("i_gain_ppm"),
-            value("i_offset_uA"),
+            v_gain_ppm,
+            v_offset_mV,
+            i_gain_ppm,
+            i_offset_uA,
         )
         self.stage.configure(value("drive_law"), value("drive_inverted") == 1, value("max_duty"))
         self.power.configure(

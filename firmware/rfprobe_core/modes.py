@@ -7,6 +7,7 @@ power is what is wanted, and the tip's target is the ceiling. So the guard's gov
 and every row of the limit table work in each.
 """
 
+from rfprobe_core.calibration import allowed_power_mW
 from rfprobe_core.constant import const
 from rfprobe_core.plan import INDEX
 
@@ -49,7 +50,7 @@ class TemperatureMode:
         self._control = control
         self._target_mC = values[INDEX["target_mC"]]
         self._rate_mC_per_s = values[INDEX["ramp_mC_per_s"]]
-        self._ceiling_mW = min(values[INDEX["max_power_mW"]], values[INDEX["stage_power_mW"]])
+        self._ceiling_mW = min(allowed_power_mW(values), values[INDEX["stage_power_mW"]])
         self._test_power_mW = values[INDEX["test_power_mW"]]
 
     def begin(self):
@@ -126,7 +127,8 @@ class PowerMode(TemperatureMode):
 
     def configure(self, values, control):
         TemperatureMode.configure(self, values, control)
-        self._ceiling_mW = values[INDEX["power_mW"]]  # the plan is refused where plan or stage allow less
+        # the plan is refused where plan or stage allow less; only a missing calibration makes it less here
+        self._ceiling_mW = min(self._ceiling_mW, values[INDEX["power_mW"]])
 
     def _bound_ramp(self, corrected_mC):
         self._ramp.keep_below(corrected_mC + _LEAD_MC)
@@ -242,7 +244,7 @@ class PulsedMode(PowerMode):
 
     def configure(self, values, control):
         PowerMode.configure(self, values, control)
-        self._peak_mW = values[INDEX["power_mW"]]
+        self._peak_mW = self._ceiling_mW
         self._burst_ticks = values[INDEX["burst_ms"]] // 10
         self._period_ticks = values[INDEX["burst_period_ms"]] // 10
         self._ceiling_mW = self._peak_mW * self._burst_ticks // self._period_ticks  # in the mean; 5e4 · 50

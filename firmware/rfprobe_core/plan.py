@@ -1,7 +1,10 @@
-"""What the device is told: treatment plan, hardware profile and calibration, as one table of integers.
+"""What the device is told and what it keeps: plan, hardware profile and calibration, as one table of integers.
 
 The table is the single source of the hard limits: the host checks a TOML file against it before it sends
 anything, and the device checks every value again when it arrives. Order is the order of the digest.
+
+The calibration is the device's own: CONFIGURE takes it from the flash, whatever was SET; SET and then STORE is how it
+gets there (calibration.py). Of the session, `today_day` is the host's word, the rest the device's.
 """
 
 from array import array
@@ -9,7 +12,8 @@ from array import array
 PLAN = 0
 PROFILE = 1
 CALIBRATION = 2
-GROUP_NAMES = ("plan", "profile", "calibration")
+SESSION = 3
+GROUP_NAMES = ("plan", "profile", "calibration", "session")
 
 MODE_TEMPERATURE = 0
 MODE_POWER = 1
@@ -131,7 +135,39 @@ PARAMETERS = (
     ("tc1_offset_mC", CALIBRATION, -5_000, 5_000, 0),
     ("tc2_offset_mC", CALIBRATION, -5_000, 5_000, 0),
     ("tc3_offset_mC", CALIBRATION, -5_000, 5_000, 0),
+    ("tc0_gain_ppm", CALIBRATION, 900_000, 1_100_000, 1_000_000),
+    ("tc1_gain_ppm", CALIBRATION, 900_000, 1_100_000, 1_000_000),
+    ("tc2_gain_ppm", CALIBRATION, 900_000, 1_100_000, 1_000_000),
+    ("tc3_gain_ppm", CALIBRATION, 900_000, 1_100_000, 1_000_000),
+    # When each sensor was calibrated, in days since 2000-01-01 (0: never); for how many days (0: for good); what was
+    # left over; and a digest of the reference's name. In the order of calibration.SENSORS.
+    ("tc0_cal_day", CALIBRATION, 0, 36_524, 0),
+    ("tc1_cal_day", CALIBRATION, 0, 36_524, 0),
+    ("tc2_cal_day", CALIBRATION, 0, 36_524, 0),
+    ("tc3_cal_day", CALIBRATION, 0, 36_524, 0),
+    ("rf_cal_day", CALIBRATION, 0, 36_524, 0),
+    ("tc0_cal_valid_days", CALIBRATION, 0, 3_650, 0),
+    ("tc1_cal_valid_days", CALIBRATION, 0, 3_650, 0),
+    ("tc2_cal_valid_days", CALIBRATION, 0, 3_650, 0),
+    ("tc3_cal_valid_days", CALIBRATION, 0, 3_650, 0),
+    ("rf_cal_valid_days", CALIBRATION, 0, 3_650, 0),
+    ("tc0_cal_residual_mC", CALIBRATION, 0, 5_000, 0),
+    ("tc1_cal_residual_mC", CALIBRATION, 0, 5_000, 0),
+    ("tc2_cal_residual_mC", CALIBRATION, 0, 5_000, 0),
+    ("tc3_cal_residual_mC", CALIBRATION, 0, 5_000, 0),
+    ("rf_cal_residual_ppm", CALIBRATION, 0, 200_000, 0),
+    ("tc0_cal_reference", CALIBRATION, 0, 0x0FFFFFFF, 0),
+    ("tc1_cal_reference", CALIBRATION, 0, 0x0FFFFFFF, 0),
+    ("tc2_cal_reference", CALIBRATION, 0, 0x0FFFFFFF, 0),
+    ("tc3_cal_reference", CALIBRATION, 0, 0x0FFFFFFF, 0),
+    ("rf_cal_reference", CALIBRATION, 0, 0x0FFFFFFF, 0),
+    ("today_day", SESSION, 0, 36_524, 0),  # days since 2000-01-01, by the host's clock: the device has none
+    ("calibration_state", SESSION, 0, 4, 0),  # calibration.STATE_NAMES
+    ("calibration_copy_a", SESSION, 0, 3, 0),  # calibration.COPY_NAMES
+    ("calibration_copy_b", SESSION, 0, 3, 0),
 )
+# What the device says of itself: read with GET, never SET by a host.
+TOLD_BY_DEVICE = ("calibration_state", "calibration_copy_a", "calibration_copy_b")
 
 NAMES = tuple([row[0] for row in PARAMETERS])
 INDEX = {name: index for index, name in enumerate(NAMES)}

@@ -232,6 +232,7 @@ ACK_INTERLOCK = 11
 ACK_GUARD = 12
 ACK_FOOTSWITCH = 13
 ACK_STAGE = 14
+ACK_NOT_KEPT = 15
 ACK_NAMES = (
     "ok",
     "unknown verb",
@@ -248,6 +249,7 @@ ACK_NAMES = (
     "the guard thermocouple is not at 10–40 °C",
     "the foot-switch is not pressed (or is stuck)",
     "the RF stage did not pass its test",
+    "the calibration could not be written, or not be read back as written",
 )
 
 # (verb, needs id and CRC, number of values after the verb and key, meaning)
@@ -262,6 +264,7 @@ VERB_START = 7
 VERB_STOP = 8
 VERB_ACKNOWLEDGE = 9
 VERB_BLACKBOX = 10
+VERB_STORE = 11
 VERBS = (
     ("HELLO", False, 0, "send the HELLO frame"),
     ("STATUS", False, 0, "ack: value = state, value2 = cause of the latched fault"),
@@ -274,6 +277,7 @@ VERBS = (
     ("STOP", False, 0, "RF off; never refused, heard anywhere in the stream"),
     ("ACKNOWLEDGE", True, 0, "clears a latched fault or the last result; never enables anything"),
     ("BLACKBOX", False, 2, "FIRST MOST; sends these records; ack: value = how many there are, value2 = newest tick"),
+    ("STORE", True, 0, "keep the calibration that was SET, in flash; only at rest; ack: value = its digest"),
 )
 NO_KEY = 65535
 NO_ROW = 65535

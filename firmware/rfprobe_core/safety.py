@@ -8,6 +8,7 @@ row comes first.
 from array import array
 
 from rfprobe_core import protocol
+from rfprobe_core.calibration import allowed_power_mW
 from rfprobe_core.kernels import judge_rows
 from rfprobe_core.plan import INDEX, MODE_PULSED, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES, roles
 from rfprobe_core.protocol import CAUSE
@@ -126,7 +127,9 @@ def _bound(limit, values, missing):
     if isinstance(limit, str):
         return values[INDEX[limit]]
     if isinstance(limit, tuple):
-        return values[INDEX[limit[0]]] * limit[1] // 1000
+        name, permille = limit
+        most = allowed_power_mW(values) if name == "max_power_mW" else values[INDEX[name]]
+        return most * permille // 1000
     return limit
 
 

@@ -62,6 +62,7 @@ class Thermocouple:
         self.role = 0
         self.lag_ms = 0
         self.offset_mC = 0
+        self.gain = 0  # what the calibration adds to 1, in 2^-14
         self.temperature_mC = 0
         self.status = BUS
         self.valid = False  # has there been a value since `restart`
@@ -104,7 +105,9 @@ class Thermocouple:
     def take(self, status, measured_mC, period_ms, tick):
         """One poll of the chip in this `tick`, `period_ms` (10…250) after the one before; the status as judged."""
         if status <= _REPEAT:
-            status = self._believe(status, measured_mC + self.offset_mC, period_ms, tick)
+            # |measured| < 2^21 (19 bits of 1/128 °C) and |gain| < 2^11: the product stays within 2^29
+            value_mC = measured_mC + self.offset_mC + ((measured_mC >> 3) * self.gain >> 11)
+            status = self._believe(status, value_mC, period_ms, tick)
         self.status = status
         if self.valid:
             self.dose.add(self.temperature_mC, period_ms)

@@ -23,9 +23,11 @@ class Attendant:
         self._answers: list[bool] = []
         threading.Thread(target=self._listen, args=(lines,), name="attendant", daemon=True).start()
 
-    def ask(self, title: str, device: str, rows: Sequence[tuple[str, str]], confirmed: str) -> None:
+    def ask(
+        self, title: str, device: str, rows: Sequence[tuple[str, str]], confirmed: str, warnings: Sequence[str]
+    ) -> None:
         """Show it what would be armed."""
-        asked = {"title": title, "device": device, "rows": rows, "confirmed": confirmed}
+        asked = {"title": title, "device": device, "rows": rows, "confirmed": confirmed, "warnings": warnings}
         print(json.dumps({"confirm": asked}, ensure_ascii=False), flush=True)
 
     def answer(self) -> bool | None:

@@ -17,7 +17,7 @@ from rfprobe.errors import EnvironmentProblem, ExpectedError
 from rfprobe.owner import Owner
 from rfprobe.ports import Port, PortLost, open_port
 from rfprobe.progress import Progress, ProgressView
-from rfprobe.run_meta import ended_meta
+from rfprobe.run_meta import ended_meta, understood_meta
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
 from rfprobe.wire import Frame
@@ -53,6 +53,7 @@ class BoardRun:
         self._epoch_ns = time.time_ns()
         self._looked_s = self._reopened_s = -REOPEN_EVERY_S
         self._commands_told = 0
+        self._understood_told = False
         self._armed = False
         self.failure: EnvironmentProblem | None = None
         """Why nothing is recorded any more, if that is so."""
@@ -152,12 +153,21 @@ class BoardRun:
             host_ns = self._host_ns(at_s)
             self._record(lambda writer, ns=host_ns, way=direction, line=text: writer.command(ns, way, line))
         self._commands_told = len(told)
+        self._tell_understood()
         for host_ns, text in self._parts.owner.take_notes():
             self._record(lambda writer, ns=host_ns, note=text: writer.note(ns, note))
         armed = self._client.arm_asked and not self._client.over and self._client.device_result == "none"
         if armed != self._armed:
             self._armed = armed
             self._record(lambda writer: writer.armed(armed, wait=False))
+
+    def _tell_understood(self) -> None:
+        if self._understood_told or not self._client.configured:
+            return
+        self._understood_told = True
+        self._parts.owner.tell(parameters=self._client.values)
+        for key, fact in understood_meta(self._client, {}).items():
+            self._record(lambda writer, key=key, fact=fact: writer.set_meta(key, fact))
 
     def _record(self, act: Callable[[SessionWriter], None]) -> None:
         """Write, or remember why it cannot be written: the run is stopped for that, not broken off."""

@@ -29,6 +29,7 @@ from rfprobe.probe_file import read_probe
 from rfprobe.run_meta import firmware_digest
 from rfprobe.session import Session
 from rfprobe.session_diff import LEFT_OUT, Differences, diff_sessions
+from rfprobe.sim.bench_setup import BenchSetup
 from rfprobe.sim.engine import PROGRESS_EVERY_TICKS, SimulationInput, simulate, simulation_digest
 from rfprobe.sim.tissue import TissuePreset
 from rfprobe.whole_files import written_whole
@@ -159,6 +160,7 @@ def rerun(session: Session, out_dir: Path, runtime: str | None = None) -> Rerun:
         start_us=given.start_us,
         first_tick=given.first_tick,
         black_box=meta.get("black_box") is not None,
+        setup=given.setup,
     ) as again:
         same_runtime = given.runtime == meta.get("runtime")
         found = diff_sessions(session, again, () if same_runtime else LEFT_OUT)
@@ -188,6 +190,7 @@ def _input_of(session: Session, folder: Path, runtime: str | None) -> Simulation
         meta["faults"],
         meta["start_us"],
         meta["first_tick"],
+        setup=BenchSetup.from_meta(meta.get("bench_setup")),
     )
 
 

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from rfprobe.commands_bundle import bundle
+from rfprobe.commands_calibrate import calibrate_app
 from rfprobe.commands_campaign import campaign
 from rfprobe.commands_dashboard import dashboard
 from rfprobe.commands_deploy import deploy
@@ -177,6 +178,7 @@ app.command(epilog="Example: rfprobe replay last --speed 10")(replay)
 app.command(epilog="Example: rfprobe bundle last -o bug.zip && rfprobe bundle rerun bug.zip")(bundle)
 app.command(epilog="Example: rfprobe flash rfprobe.uf2 --board rpi_pico")(flash)
 app.command(epilog="Example: rfprobe deploy --board rpi_pico")(deploy)
+app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(plan_app, name="plan")
 app.add_typer(sessions_app, name="sessions")
 

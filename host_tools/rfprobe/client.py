@@ -36,6 +36,14 @@ BOX_QUIET_S: Final = 0.3  # its frames come in every tick or two: then some were
 _LOOK_EVERY_S = 0.05
 _CLOCK_GRAIN_S = 1e-6  # sums of ticks are not exact in floating point
 
+ASKED: Final = (
+    *(row[0] for row in plan.PARAMETERS if row[1] == plan.CALIBRATION),
+    *plan.TOLD_BY_DEVICE,
+)
+"""What the device keeps or says of itself: read with GET once it is configured."""
+TOLD: Final = tuple(name for name in plan.NAMES if name not in ASKED)
+"""What the host tells the device."""
+
 UNDER_WAY: Final = frozenset((protocol.ARMED, protocol.RAMP, protocol.HOLD, protocol.REST))
 OVER: Final = frozenset((protocol.DONE, protocol.STOPPED, protocol.FAULT))
 _WILL_REST = frozenset((protocol.SELF_TEST, protocol.COOLDOWN))
@@ -83,13 +91,16 @@ class _Command:
         """Verb and arguments as they are told to a user."""
         if self.verb == "SET":
             return f"SET {self.arguments[0]}={self.arguments[1]}"
+        if self.verb == "GET":
+            return f"GET {self.arguments[0]}"
         return self.verb
 
 
 class RunClient:
     """Claims a device, configures, arms and starts it, renews its lease, and listens until the run has ended.
 
-    `values` has every key of `plan.NAMES`; `expect_protocol` is the host's `protocol_digest()`. A device that
+    `values` has every key of `plan.NAMES`, of which those in `ASKED` are the device's to say; `expect_protocol` is
+    the host's `protocol_digest()`. A device that
     still shows how its last run ended is only used where `acknowledge` has that state (of `OVER`). With
     `ask_first` it stops in CONFIRM, configured and not armed, until `confirm`. `lease=False` claims once and
     never renews. `black_box` says after which runs the device's is fetched. `window` commands are under way at
@@ -145,6 +156,10 @@ class RunClient:
         self._owned = False
         self._acknowledged = False
         self._checked = False
+        self._configured_as = -1
+        self._storing = False
+        self.stored = False
+        """Whether the device keeps what `store` gave it."""
         self._armed = False
         self._stop_wanted = False
         self._silent = False
@@ -171,6 +186,8 @@ class RunClient:
             "LEASE": self._leased,
             "ACKNOWLEDGE": self._acknowledge_done,
             "SET": self._value_stored,
+            "GET": self._value_told,
+            "STORE": self._stored,
             "CONFIGURE": self._configured,
             "ARM": self._arm_accepted,
             "START": self._started,
@@ -222,13 +239,33 @@ class RunClient:
 
     @property
     def digest(self) -> int:
-        """The digest over all values, which ARM quotes."""
+        """The digest over all values, which ARM quotes; the device's own part counts once it was told."""
         return self._digest
+
+    @property
+    def configured(self) -> bool:
+        """Whether the device has said of every value how it has it."""
+        return self._configured_as >= 0 and self._configured_as == self._digest
+
+    @property
+    def values(self) -> dict[str, int]:
+        """All values: as the device has them, once it has been configured."""
+        return {name: self._values[index] for index, name in enumerate(plan.NAMES)}
 
     def confirm(self) -> None:
         """Go on from CONFIRM, now or as soon as it is reached: what the device `understood` is what is wanted."""
         self._ask_first = False
         self._wake_s = -math.inf
+
+    def store(self, calibration: Mapping[str, int], today_day: int) -> None:
+        """From CONFIRM: have the device keep these values of its calibration, then configure it anew for that day."""
+        self._values[plan.INDEX["today_day"]] = today_day
+        self.phase = Phase.CONFIGURE
+        self._wake_s = -math.inf
+        self._storing = True
+        self._checked = self.stored = False
+        for name, value in calibration.items():
+            self._ask("SET", name, value)
 
     def request_stop(self) -> None:
         """STOP goes out with the next `poll`, and every 100 ms until the device is seen to have stopped."""
@@ -328,7 +365,9 @@ class RunClient:
             return
         self._queue.clear()
         self._in_flight.clear()
-        self._owned = self._acknowledged = self._checked = self._armed = False
+        self._renewals.clear()
+        self._configured_as = -1
+        self._owned = self._acknowledged = self._checked = self._armed = self._storing = False
         self._lease_due_s = math.inf
         self._hello_due_s = -math.inf
         self._enter(Phase.HELLO, now_s, self._hello_within_s)
@@ -426,10 +465,27 @@ class RunClient:
         if frame.value("value") != value:
             self._fail("refused", f"the device stored {key}={frame.value('value')} instead of {value}")
 
-    def _configured(self, _command: _Command, frame: Frame, now_s: float) -> None:
-        understood = frame.value("value")
-        if understood != self._digest:
-            digests = f"digest {understood} instead of {self._digest}"
+    def _stored(self, _command: _Command, _frame: Frame, _now_s: float) -> None:
+        self._ask("SET", "today_day", self._values[plan.INDEX["today_day"]])
+        self._checked = False
+        self.stored = True
+
+    def _configured(self, _command: _Command, frame: Frame, _now_s: float) -> None:
+        """The device has judged its calibration by now: it is asked for what the host cannot know."""
+        self._configured_as = frame.value("value")
+        for name in ASKED:
+            self._ask("GET", name)
+
+    def _value_told(self, command: _Command, frame: Frame, now_s: float) -> None:
+        name = str(command.arguments[0])
+        self.understood[name] = self._values[plan.INDEX[name]] = frame.value("value")
+        if not self._queue and not self._in_flight:
+            self._all_told(now_s)
+
+    def _all_told(self, now_s: float) -> None:
+        self._digest = plan.digest(self._values)
+        if self._configured_as != self._digest:
+            digests = f"digest {self._configured_as} instead of {self._digest}"
             self._fail("refused", f"the device understood other values than were sent: {digests}")
             return
         if self._ask_first:
@@ -492,13 +548,15 @@ class RunClient:
 
     def _configure(self, now_s: float) -> None:
         self._enter(Phase.CONFIGURE, now_s, math.inf)
-        for name, value in zip(plan.NAMES, self._values, strict=True):
-            self._ask("SET", name, value)
+        for name in TOLD:
+            self._ask("SET", name, self._values[plan.INDEX[name]])
 
     def _poll_configure(self, _now_s: float, _out: list[bytes]) -> None:
-        if not self._queue and not self._in_flight and not self._checked:
-            self._checked = True
-            self._ask("CONFIGURE")
+        if self._queue or self._in_flight or self._checked:
+            return
+        self._checked = True
+        self._ask("STORE" if self._storing else "CONFIGURE")
+        self._storing = False
 
     def _poll_confirm(self, now_s: float, _out: list[bytes]) -> None:
         if self.state != protocol.IDLE:
@@ -728,7 +786,8 @@ def _answers(frame: Frame, command: _Command) -> bool:
     """Whether an ack is about this command, and not about an older one with the same id."""
     if frame.value("verb") not in (_VERB_INDEX[command.verb], _UNKNOWN_VERB):
         return False
-    keys = (protocol.NO_KEY, plan.INDEX[str(command.arguments[0])]) if command.verb == "SET" else ()
+    with_key = command.verb in ("SET", "GET")
+    keys = (protocol.NO_KEY, plan.INDEX[str(command.arguments[0])]) if with_key else ()
     return not keys or frame.value("key") in keys
 
 

@@ -60,6 +60,7 @@ def run(
     in a session. Ctrl-C stops RF (exit code 5). Others can attach with `rfprobe monitor` meanwhile.
     """
     from rfprobe.bench_file import read_bench
+    from rfprobe.calibration_kept import today_day
     from rfprobe.plan_file import read_plan
     from rfprobe.port_names import resolve_port
     from rfprobe.probe_file import device_values, read_probe
@@ -68,7 +69,7 @@ def run(
 
     bench = read_bench()
     plan_file, probe_file = read_plan(find("plans", plan)), read_probe(find("probes", probe))
-    values = device_values(plan_file, probe_file)
+    values = {**device_values(plan_file, probe_file), "today_day": today_day()}
     told = read_sample(sample, pairs or [], bench)
     if not yes and not attended and not sys.stdin.isatty():
         raise BadInput("rfprobe run: nobody is there to confirm the plan (stdin is no terminal): give --yes")
@@ -175,9 +176,8 @@ def _go(run: "BoardRun", client: "RunClient", plan: "PlanFile", values: dict[str
 
     attendant = wishes.attendant
     if attendant is not None:
-        attendant.ask(
-            plan.name, _device_told(client), understood_rows(plan, client.understood), _told_back(client, values)
-        )
+        rows = understood_rows(plan, client.understood)
+        attendant.ask(plan.name, _device_told(client), rows, _told_back(client, values), _warnings(client))
     if not run.wait_for(_beside(asked) if attendant is None else attendant.answer):
         client.request_stop()
     if attendant is not None:
@@ -198,6 +198,8 @@ def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> bool
     console = Console(stderr=True, highlight=False)
     console.print(understood_table(plan, client.understood))
     console.print(Text(_told_back(client, values)))
+    for note in _warnings(client):
+        console.print(Text(f" {note} ", style="bold white on red"))
     return True
 
 
@@ -210,8 +212,21 @@ def _device_told(client: "RunClient") -> str:
 
 
 def _told_back(client: "RunClient", values: dict[str, int]) -> str:
-    told = {name for name, value in values.items() if client.understood.get(name) == value}
-    return f"{len(told)} of {len(values)} values confirmed by the device, digest {client.digest:07x}"
+    from rfprobe.calibration_kept import kept
+    from rfprobe.client import TOLD
+
+    told = {name for name in TOLD if client.understood.get(name) == values[name]}
+    found = kept(client.values)
+    calibration = f", calibration {found.digest} valid" if found.valid else ""
+    return f"{len(told)} of {len(TOLD)} values confirmed by the device, digest {client.digest:07x}{calibration}"
+
+
+def _warnings(client: "RunClient") -> list[str]:
+    """What is to be known of the device's calibration before it is armed."""
+    from rfprobe.calibration_kept import kept
+
+    found = kept(client.values)
+    return [note for note in (found.copy_note, found.sentence) if note]
 
 
 def _confirmed() -> bool:
@@ -254,7 +269,7 @@ def _told_end(run: "BoardRun", client: "RunClient", path: Path, wishes: _Wishes)
     from rfprobe.session import Session
 
     if not client.arm_asked:
-        raise _nothing_begun(client)
+        raise nothing_begun(client)
     if run.failure is not None:
         raise EnvironmentProblem(f"{run.failure}. The run was stopped; what was recorded before is in {path}")
     with Session(path) as session:
@@ -274,7 +289,7 @@ def _told_end(run: "BoardRun", client: "RunClient", path: Path, wishes: _Wishes)
     return str(result)
 
 
-def _nothing_begun(client: "RunClient") -> Exception:
+def nothing_begun(client: "RunClient") -> Exception:
     """Why there was no run: nothing was armed."""
     from rfprobe.client import OVER
     from rfprobe.ports import PortLost

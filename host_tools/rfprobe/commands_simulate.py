@@ -16,6 +16,7 @@ from rfprobe.errors import EXIT_BY_RESULT, BadInput, CheckFailed, OperatorStop
 
 if TYPE_CHECKING:
     from rfprobe.session import Session
+    from rfprobe.sim.bench_setup import BenchSetup
     from rfprobe.sim.engine import SimulationInput
 
 DEFAULT_PROBE = "bone-10mm"
@@ -49,6 +50,22 @@ def simulate(
         bool,
         typer.Option("--serve", help="Put the virtual probe behind a port, in real time, instead of running the plan."),
     ] = False,
+    calibration: Annotated[
+        str, typer.Option(metavar="KIND", help="What the device keeps: exact, none, corrupt, one_corrupt or expired.")
+    ] = "exact",
+    sensor_error: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=OFFSET[,GAIN]", help="A role, voltage or current that shows what is not; repeatable."
+        ),
+    ] = None,
+    bath: Annotated[
+        str, typer.Option(metavar="C,C…[@S]", help="Baths before the tissue, each for S seconds of a host's company.")
+    ] = "",
+    load: Annotated[float | None, typer.Option(metavar="OHM", help="A dummy load in place of the tissue.")] = None,
+    wattmeter: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --serve: the true power in W is kept in this file.")
+    ] = None,
     link: Annotated[Path | None, typer.Option(metavar="FILE", help="With --serve: a lasting name for the pty.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the session goes.")] = Path(
         "sessions"
@@ -79,13 +96,15 @@ def simulate(
     if plan is None:
         raise BadInput("rfprobe simulate: PLAN is missing; shipped plans: " + ", ".join(_shipped_plans()))
     given = _read_input(plan, probe, tissue, runtime, seed, fault or [])
+    given.setup = _setup(given, calibration, sensor_error or [], bath, load)
     _check_expected(expect)
     if serve:
         if record_pins:
             raise BadInput("--record-pins: needs a session to record into, which --serve has none of")
-        _serve(given, link, as_json)
-    if link is not None:
-        raise BadInput("--link: goes with --serve")
+        _serve(given, link, wattmeter, as_json)
+    for name, value in (("--link", link), ("--wattmeter", wattmeter)):
+        if value is not None:
+            raise BadInput(f"{name}: goes with --serve")
     given.record_pins = record_pins
     given.black_box = black_box
     _run(given, output, as_json, expect)
@@ -134,6 +153,18 @@ def _read_input(
     return SimulationInput(plan_file, probe_file, preset, runtime, seed, faults)
 
 
+def _setup(
+    given: "SimulationInput", calibration: str, errors: list[str], bath: str, load: float | None
+) -> "BenchSetup":
+    """Raises BadInput for what this bench cannot be."""
+    from rfprobe.sim.bench_setup import BenchSetup
+
+    setup = BenchSetup(calibration, tuple(errors), bath, load).check_roles(given.probe.roles)
+    if given.runtime == "pico" and calibration != "exact":
+        raise BadInput("--calibration: not with --runtime pico, whose flash begins empty: it has none")
+    return setup
+
+
 def _check_expected(cause: str | None) -> None:
     from rfprobe_core.protocol import CAUSES
 
@@ -156,6 +187,7 @@ def _run(given: "SimulationInput", directory: Path, as_json: bool, expect: str |
             out_dir=directory,
             record_pins=given.record_pins,
             black_box=given.black_box,
+            setup=given.setup,
             progress=progress,
             stop_requested=stop_requested,
         )
@@ -226,11 +258,15 @@ def stop_signals() -> Generator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _serve(given: "SimulationInput", link: Path | None, as_json: bool) -> None:
+WATTMETER_EVERY_TICKS = 10
+
+
+def _serve(given: "SimulationInput", link: Path | None, wattmeter: Path | None, as_json: bool) -> None:
     """Serve until stopped. The plan is the host's to send; tissue, probe, seed and faults count here."""
     from rfprobe.serve import ByteServer
     from rfprobe.serve import serve as serve_device
     from rfprobe.sim.engine import build
+    from rfprobe.whole_files import written_whole
 
     device = build(given)
     try:
@@ -239,8 +275,11 @@ def _serve(given: "SimulationInput", link: Path | None, as_json: bool) -> None:
             print(json.dumps({"schema": 1, "links": links}) if as_json else "\n".join(links), flush=True)
             print("the virtual probe is behind these ports, in real time; Ctrl-C ends it", file=sys.stderr)
 
-            def forget_truth(_tick: int, _received: bytes, _sent: bytes) -> None:
+            def forget_truth(tick: int, _received: bytes, _sent: bytes) -> None:
                 device.plant.take_rows()
+                if wattmeter is not None and tick % WATTMETER_EVERY_TICKS == 0:
+                    with written_whole(wattmeter) as file:
+                        file.write(f"{device.plant.power_W:.4f}\n".encode())
 
             serve_device(device, server, stop=stop_requested, on_tick=forget_truth)
     finally:

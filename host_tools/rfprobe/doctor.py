@@ -109,6 +109,7 @@ def _ports(bench: Bench, port: str | None) -> Iterator[Finding]:
         yield Finding("boards", "none was found", "plug one in with a cable that carries data; or simulate --serve")
     for device in devices:
         yield _port(device)
+        yield from _calibration(device)
 
 
 _CURES: Final = (
@@ -118,6 +119,13 @@ _CURES: Final = (
     ("is not a serial port", "name a serial port"),
     ("nobody listens", "start what serves it: rfprobe simulate PLAN --serve"),
 )
+
+
+def _calibration(device: Device) -> Iterator[Finding]:
+    """What its HELLO says; whether it holds today is known once it is told the date: `calibrate show`."""
+    state = device.hello.get("cal", "").partition(" ")[2]
+    if state in ("none", "expired", "corrupt"):
+        yield Finding(f"calibration of {device.port}", state, "rfprobe calibrate tc and rf; till then half the power")
 
 
 def _port(device: Device) -> Finding:

@@ -20,7 +20,7 @@ from rfprobe.session_writer import SessionWriter
 from rfprobe.sim.onboard.device import VirtualDevice
 from rfprobe.sim.onboard.exchange import RESPONSE, RESPONSE_HEAD, STIMULUS_SIZE
 from rfprobe.sim.onboard.replay import RecordingBoard, ReplayBoard
-from rfprobe.sim.runtimes import Runtime
+from rfprobe.sim.runtimes import EXACT, Runtime
 from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
 
@@ -33,16 +33,25 @@ _HEAD = struct.Struct(RESPONSE)
 class PinRecorder:
     """A runtime whose pins are written down. The SPI words are those of the same chip models, fed the same."""
 
-    def __init__(self, runtime: Runtime, nonce_seed: int, uid: str, start_us: int, first_tick: int) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        nonce_seed: int,
+        uid: str,
+        start_us: int,
+        first_tick: int,
+        calibration: str = EXACT,
+    ) -> None:
         self.name = runtime.name
         self.facts: dict[str, int | str] = {
             "nonce_seed": nonce_seed,
             "uid": uid,
             "start_us": start_us,
             "first_tick": first_tick,
+            "calibration": calibration,
         }
         self._runtime = runtime
-        self._board = RecordingBoard(nonce_seed, uid)
+        self._board = RecordingBoard(nonce_seed, uid, calibration)
         self._shadow = VirtualDevice(self._board, start_us, first_tick)
         self._records: list[bytes] = []
         self._chunks = 0
@@ -126,7 +135,7 @@ def replay_through(session: Session) -> Through:
     facts: Any = session.meta.get(META)
     ticks = recorded_ticks(session)
     first = next(ticks)
-    board = ReplayBoard(facts["nonce_seed"], facts["uid"])
+    board = ReplayBoard(facts["nonce_seed"], facts["uid"], facts.get("calibration", EXACT))
     device = VirtualDevice(board, facts["start_us"], facts["first_tick"])
     number = 0
     then, now = FrameDecoder(), FrameDecoder()

@@ -1,7 +1,7 @@
-"""A hardware profile: the probe, its thermocouples, the RF stage and their calibration. One TOML file.
+"""A hardware profile: the probe, its thermocouples and the RF stage. One TOML file.
 
-What the device needs becomes the PROFILE and CALIBRATION groups of `rfprobe_core.plan.PARAMETERS`; the rest
-(where the thermocouples sit, the carrier) is for the simulator and the record.
+What the device needs becomes the PROFILE group of `rfprobe_core.plan.PARAMETERS`; the rest (where the thermocouples
+sit, the carrier) is for the simulator and the record. The calibration is the device's own.
 """
 
 from array import array
@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from rfprobe.errors import BadInput
@@ -28,7 +28,6 @@ from rfprobe.toml_source import TOLD, KeyPath, Quantity, Source, load, quantitie
 from rfprobe_core import plan as device
 
 Length = Annotated[float, Field(ge=0.1, le=100.0)]
-Offset = Annotated[float, Quantity("tc0_offset_mC", 1000, "°C")]
 Role = Literal["none", "control", "boundary", "guard"]
 ThermocoupleType = Literal["B", "E", "J", "K", "N", "R", "S", "T"]
 Chip = Literal["max31856", "max31855"]
@@ -124,14 +123,8 @@ class GuardTable(Table):
     largest_lag_s: Annotated[float, Quantity("guard_lag_max_ms", 1000, "s")] = 3.0
 
 
-class CalibrationTable(Table):
-    """`[calibration]`: measured gain and offset of the RF sense, and an offset for each thermocouple."""
-
-    v_gain: Annotated[float, Quantity("v_gain_ppm", 1_000_000, "")] = 1.0
-    v_offset_mV: Annotated[float, Quantity("v_offset_mV", 1, "mV")] = 0.0
-    i_gain: Annotated[float, Quantity("i_gain_ppm", 1_000_000, "")] = 1.0
-    i_offset_uA: Annotated[float, Quantity("i_offset_uA", 1, "µA")] = 0.0
-    tc_offset_C: Annotated[tuple[Offset, ...], Field(strict=False)] = ()
+def _is_elsewhere(_table: object) -> None:
+    raise PydanticCustomError(TOLD, "a calibration is kept on the device, not in its profile: see `rfprobe calibrate`")
 
 
 Thermocouples = Annotated[
@@ -151,7 +144,7 @@ class Profile(Table):
     control: ControlTable
     tip_response: TipResponseTable
     guard: GuardTable = GuardTable()
-    calibration: CalibrationTable = CalibrationTable()
+    calibration: Annotated[None, BeforeValidator(_is_elsewhere)] = None
 
 
 PROFILE_KEYS: dict[str, KeyPath] = {
@@ -164,10 +157,12 @@ PROFILE_KEYS: dict[str, KeyPath] = {
     "mains_hz": ("mains", "Hz"),
     "footswitch_used": ("footswitch", "used"),
 }
-"""The TOML key of a parameter of the PROFILE or CALIBRATION group."""
+"""The TOML key of a parameter of the PROFILE group."""
 
 QUANTITIES = {**PLAN_QUANTITIES, **{name: quantity for name, (_, quantity) in quantity_keys(Profile).items()}}
-_GROUPS = (device.PROFILE, device.CALIBRATION)
+
+SIMULATED_DAY = 9_497
+"""2026-01-01, in days since 2000-01-01: the day of every simulation. Whoever has a board tells it the real one."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +206,6 @@ class ProbeFile:
             profile.control,
             profile.tip_response,
             profile.guard,
-            profile.calibration,
         )
         for table in tables:
             values.update({note.parameter: note.stored(value) for _, note, value in quantities(table)})
@@ -220,21 +214,15 @@ class ProbeFile:
             values[f"tc{place}_type"] = device.THERMOCOUPLE_TYPES.index(each.type)
             values[f"tc{place}_chip"] = device.CHIP_NAMES.index(each.chip)
             values[f"tc{place}_lag_ms"] = round(each.lag_s * 1000)
-        for place, offset_C in enumerate(profile.calibration.tc_offset_C):
-            values[f"tc{place}_offset_mC"] = round(offset_C * 1000)
-        return {name: values.get(name, row[3]) for name, *row in device.PARAMETERS if row[0] in _GROUPS}
+        return {name: values.get(name, row[3]) for name, *row in device.PARAMETERS if row[0] == device.PROFILE}
 
     def values(self) -> dict[str, int]:
-        """The PROFILE and CALIBRATION groups of `rfprobe_core.plan.PARAMETERS`, in the table's order."""
+        """The PROFILE group of `rfprobe_core.plan.PARAMETERS`, in the table's order."""
         return dict(self._values)
 
     @property
     def profile_digest(self) -> str:
         return group_digest(self._values, device.PROFILE)
-
-    @property
-    def calibration_digest(self) -> str:
-        return group_digest(self._values, device.CALIBRATION)
 
     @property
     def text_sha256(self) -> str:
@@ -267,9 +255,6 @@ def _contradictions(profile: Profile) -> tuple[KeyPath, str] | None:
         if measurable * 1000 < limit * 1100:  # the device trips at 1.1 times the limit
             reason = f"too small to see an excess: below 1.1 × {limit_key} = {1.1 * limit:g} {unit}"
             return ("sense", key), reason
-    if len(profile.calibration.tc_offset_C) > len(profile.thermocouple):
-        fitted = len(profile.thermocouple)
-        return ("calibration", "tc_offset_C"), f"more offsets than thermocouples: {fitted} fitted"
     return None
 
 
@@ -285,8 +270,8 @@ def read_probe(path: Path) -> ProbeFile:
 
 
 def device_values(plan: PlanFile, probe: ProbeFile) -> dict[str, int]:
-    """All parameters of the device for a plan on a probe. Raises BadInput where they do not go together."""
-    values = {**plan.values(), **probe.values()}
+    """All parameters of the device for a plan on a probe, in a simulation. Raises BadInput where they do not fit."""
+    values = {**plan.values(), **probe.values(), "today_day": SIMULATED_DAY}
     table = device.default_values()
     for name, value in values.items():
         table[device.INDEX[name]] = value

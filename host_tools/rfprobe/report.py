@@ -3,7 +3,7 @@
 The file needs nothing beside itself: no script runs, nothing is fetched, and the plotted data are inside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ from rfprobe.report_page import PAGE, STYLE
 from rfprobe.report_plots import NARROW, PALETTE, WIDE, Panel, Scene, panels, png, svg
 from rfprobe.session import Session
 from rfprobe.summary import ENERGISED
-from rfprobe.summary_words import figures, tiles
+from rfprobe.summary_words import figures, tiles, uncalibrated
 from rfprobe_core import plan, safety
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def build_html(session: Session) -> str:
         "style": STYLE.replace("/*palette*/", palette_css()),
         "title": escape(str(summary["plan"] or session.id)),
         "warning": escape(words.NOT_A_MEDICAL_DEVICE),
+        "uncalibrated": across_the_page([uncalibrated(summary)]),
         "subtitle": escape(subtitle_of(session)),
         "verdict": verdict(summary),
         "tiles": "".join(_tile(*each) for each in tiles(summary)),
@@ -89,6 +90,12 @@ def build_html(session: Session) -> str:
     for name, content in parts.items():
         page = page.replace(f"<!--{name}-->", content)
     return page
+
+
+def across_the_page(sentences: Iterable[str]) -> str:
+    """A bar of its own over the whole page for each thing that must not be overlooked."""
+    told = [escape(each) for each in dict.fromkeys(sentences) if each]
+    return "".join(f'<p class="warning uncalibrated" role="alert">{each}</p>\n' for each in told)
 
 
 def palette_css() -> str:

@@ -5,11 +5,11 @@ from html import escape
 from itertools import zip_longest
 
 from rfprobe import words
-from rfprobe.report import palette_css, scene_of, subtitle_of, verdict
+from rfprobe.report import across_the_page, palette_css, scene_of, subtitle_of, verdict
 from rfprobe.report_page import HEAD, STYLE
 from rfprobe.report_plots import Layout, Panel, Scene, View, panels, svg, view_of
 from rfprobe.session import Session
-from rfprobe.summary_words import figures
+from rfprobe.summary_words import figures, uncalibrated
 
 MOST = 6
 """Columns that a screen still shows."""
@@ -48,6 +48,7 @@ def build_comparison(sessions: Sequence[Session]) -> str:
         "style": STYLE.replace("/*palette*/", f"{palette_css()}--count:{len(sessions)};") + _STYLE,
         "title": f"{len(sessions)} sessions",
         "warning": escape(words.NOT_A_MEDICAL_DEVICE),
+        "uncalibrated": across_the_page(_uncalibrated(session) for session in sessions),
         "verdicts": "".join(map(_verdict, sessions)),
         "figures": _table(names, _rows([dict(figures(session.summary)) for session in sessions])),
         "settings": _settings(sessions, names),
@@ -58,6 +59,11 @@ def build_comparison(sessions: Sequence[Session]) -> str:
     for name, content in parts.items():
         page = page.replace(f"<!--{name}-->", content)
     return page
+
+
+def _uncalibrated(session: Session) -> str:
+    told = uncalibrated(session.summary)
+    return f"{session.id}: {told}" if told else ""
 
 
 def _verdict(session: Session) -> str:

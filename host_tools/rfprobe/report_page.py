@@ -13,7 +13,7 @@ HEAD = """\
 </head>
 <body>
 <p class="warning" role="note"><!--warning--></p>
-<main>
+<!--uncalibrated--><main>
 """
 """From the first byte to the page's content."""
 
@@ -95,6 +95,7 @@ body {
   background: var(--warn-back); color: var(--warn-ink);
   font-weight: 650; font-size: .875rem; line-height: 1.35;
 }
+.warning.uncalibrated { top: 1.95rem; background: #b3261e; color: #ffffff; }
 main { max-width: 68rem; margin: 0 auto; padding: 1.75rem 1.25rem 3rem; }
 header { margin-bottom: 1.25rem; }
 .kind { margin: 0; color: var(--quiet); font-size: .8125rem; letter-spacing: .02em; }
@@ -161,6 +162,7 @@ footer { margin-top: 2.5rem; padding-top: 1rem; border-top: 1px solid var(--line
 footer p { margin: 0 0 .25rem; }
 footer strong { color: var(--ink); }
 @media screen and (max-width: 40rem) {
+  .warning.uncalibrated { position: static; }
   main { padding: 1.25rem 1rem 2rem; }
   .tiles { grid-template-columns: 1fr 1fr; }
   svg[class^="narrow"] { display: block; }

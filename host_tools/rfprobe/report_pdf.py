@@ -13,11 +13,12 @@ from rfprobe import words
 from rfprobe.report import scene_of, subtitle_of, timeline, versions_of
 from rfprobe.report_plots import PALETTE, picture
 from rfprobe.session import Session
-from rfprobe.summary_words import figures
+from rfprobe.summary_words import figures, uncalibrated
 
 _A4_IN = (8.27, 11.69)
 _LINES = 78
 _COLUMNS = 96
+_BAR_COLUMNS = 82
 _SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "font.family": "DejaVu Sans"}
 
 
@@ -40,6 +41,10 @@ def build_pdf(session: Session) -> bytes:
 def _front(session: Session) -> Figure:
     summary = session.summary
     figure = _page(1)
+    told = uncalibrated(summary)
+    if told:
+        look: dict[str, Any] = {"color": "white", "backgroundcolor": "#b3261e", "fontsize": 9, "fontweight": "bold"}
+        _text(figure, 0.985, textwrap.fill(told, _BAR_COLUMNS), **look)
     _text(figure, 0.93, str(summary["plan"] or session.id), fontsize=20, fontweight="bold")
     _text(figure, 0.895, subtitle_of(session), fontsize=8, color=PALETTE["faint"])
     result = cast(str | None, summary["result"])

@@ -7,6 +7,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+from rfprobe.calibration_kept import kept
 from rfprobe.client import RunClient
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile
@@ -32,7 +33,8 @@ def firmware_digest() -> str:
 def group_digests(values: Mapping[str, int]) -> dict[str, str]:
     """The digests of protocol, plan, profile and calibration."""
     table = array("i", [values[name] for name in plan.NAMES])
-    groups = {name: f"{plan.digest(table, group):07x}" for group, name in enumerate(plan.GROUP_NAMES)}
+    told = enumerate(plan.GROUP_NAMES[: plan.CALIBRATION + 1])
+    groups = {name: f"{plan.digest(table, group):07x}" for group, name in told}
     return {"protocol": protocol.protocol_digest(), **groups}
 
 
@@ -50,6 +52,18 @@ def ended_meta(client: RunClient) -> dict[str, Json]:
             "bad_crc": decoder.bad_crc,
             "refused": decoder.refused,
         },
+    }
+
+
+def understood_meta(client: RunClient, digests: Mapping[str, str]) -> dict[str, Json]:
+    """The part of `meta` that is known once the device is configured: what it keeps, and runs with; else nothing."""
+    if not client.configured:
+        return {}
+    values = client.values
+    return {
+        "parameters": dict(values),
+        "calibration": kept(values).meta(),
+        "digests": {**digests, **group_digests(values)},
     }
 
 

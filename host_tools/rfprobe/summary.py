@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from rfprobe import words
+from rfprobe.calibration_kept import told_in
 from rfprobe.session import TICK_S, Session
 from rfprobe.session_format import Json
 from rfprobe.session_verify import count_gaps
@@ -69,6 +70,7 @@ def summarise(session: Session) -> dict[str, Any]:
         "probe": meta.get("profile_name"),
         "tissue": _name_of(meta.get("tissue")),
         "sample": meta.get("sample"),
+        "calibration": _calibration(session),
         "started_utc": meta.get("started_utc"),
         "simulated_s": _simulated_s(session),
         "wall_s": meta.get("wall_s"),
@@ -81,6 +83,12 @@ def summarise(session: Session) -> dict[str, Any]:
     if len(channels) > 1:
         summary["channels"] = {str(channel): each for channel, each in zip(channels, figures, strict=True)}
     return cast(dict[str, Any], _tidy(summary))
+
+
+def _calibration(session: Session) -> dict[str, Any] | None:
+    """The state of the device's calibration and what follows from it; None where the session does not tell."""
+    told = told_in(session.meta)
+    return {key: told.get(key, "") for key in ("state", "sentence", "note")} if told else None
 
 
 def _channel_figures(session: Session, channel: int) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Power asked for", number(summary["power_set_W"], 1, "W")),
         ("Roll-offs", UNKNOWN if summary["rolloffs"] is None else str(summary["rolloffs"])),
         ("Tip after the cool-down", number(summary["end_temperature_C"], 1, "°C")),
+        *_calibration_rows(summary.get("calibration")),
         ("Target", number(summary["target_C"], 1, "°C")),
         ("Judged on", {"tissue": "the simulated tissue"}.get(summary["judged_on"], "the readings")),
         ("Overshoot", number(summary["overshoot_C"], 3, "°C")),
@@ -72,6 +73,18 @@ def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_sample_rows(summary.get("sample")),
     ]
     return [row for row in rows if row[1] != UNKNOWN or row[0].startswith(_ALWAYS)]
+
+
+def uncalibrated(summary: Mapping[str, Any]) -> str:
+    """What a page must say across itself where the calibration did not hold; empty where it did, or is not told."""
+    told = summary.get("calibration")
+    return str(told["sentence"]) if told else ""
+
+
+def _calibration_rows(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if not told:
+        return []
+    return [("Calibration", "; ".join(part for part in (told["sentence"] or told["state"], told["note"]) if part))]
 
 
 def _fault_rows(fault: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -116,6 +116,9 @@ class Watched:
         elif frame.type == protocol.HEALTH:
             self.dropped = frame.value("frames_dropped")
         elif frame.type == protocol.HELLO:
+            state = frame.hello.get("cal", "").partition(" ")[2]
+            if state in ("none", "expired", "corrupt"):
+                self._remark(f"the device's calibration: {state}; its power is limited")
             self._compare(str(frame.hello.get("proto")))
         elif frame.type == protocol.EVENT:
             from rfprobe.session import event_text

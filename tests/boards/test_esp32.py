@@ -44,10 +44,10 @@ def test_it_compiles_for_the_chip(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("board", BOARDS)
 @pytest.mark.parametrize("task", TASKS)
-def test_the_board(board: str, task: str) -> None:
+def test_the_board(board: str, task: str, tmp_path: Path) -> None:
     command = [str(micropython_path()), str(VM), board, task]
     env = {"MICROPYPATH": micropython_path_of(board)}
-    done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, check=False, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
 
 

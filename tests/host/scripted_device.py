@@ -198,8 +198,8 @@ class ScriptedDevice:
             return protocol.ACK_WRONG_STATE, no_key, 0, 0
         if verb == "SET":
             return self._set(words[0], int(words[1]))
-        if verb == "CONFIGURE":
-            return protocol.ACK_OK, no_key, self.digest(), 0
+        if verb in ("GET", "CONFIGURE"):
+            return self._told(words)
         if verb == "ACKNOWLEDGE":
             self.result = self.cause = 0
             self.go(protocol.IDLE)
@@ -210,6 +210,12 @@ class ScriptedDevice:
             assert (self.state, words) == (protocol.ARMED, [self.nonce])
             self.go(protocol.RAMP)
         return protocol.ACK_OK, no_key, 0, 0
+
+    def _told(self, words: list[str]) -> tuple[int, int, int, int]:
+        """A value, or the digest of all."""
+        if words:
+            return protocol.ACK_OK, plan.INDEX[words[0]], self.values[words[0]], 0
+        return protocol.ACK_OK, protocol.NO_KEY, self.digest(), 0
 
     def _set(self, key: str, value: int) -> tuple[int, int, int, int]:
         index = plan.INDEX[key]

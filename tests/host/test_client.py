@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rfprobe.client import OVER, Phase, RunClient
+from rfprobe.client import ASKED, OVER, TOLD, Phase, RunClient
 from rfprobe_core import plan, protocol
 from tests.host.scripted_device import LEASE_TICKS, UNDER_WAY, VALUES, Bench, ScriptedDevice
 
@@ -50,7 +50,7 @@ def test_a_run_from_hello_to_the_verdict() -> None:
     assert (made.client.refusal, made.client.device_result) == ("", "completed")
     assert made.device.values == VALUES
     verbs = [verb for verb in made.verbs_sent() if verb != "LEASE"]
-    assert verbs == ["HELLO", *["SET"] * len(plan.NAMES), "CONFIGURE", "ARM", "START"]
+    assert verbs == ["HELLO", *["SET"] * len(TOLD), "CONFIGURE", *["GET"] * len(ASKED), "ARM", "START"]
     assert made.verbs_sent()[1] == "LEASE"
     assert (made.client.decoder.lost, made.client.decoder.bad_crc) == (0, 0)
 
@@ -327,7 +327,7 @@ def test_a_fault_while_armed_is_a_fault() -> None:
 # Lost and damaged on the way
 
 
-@pytest.mark.parametrize("verb", ["LEASE", "SET", "CONFIGURE", "ARM", "START", "ACKNOWLEDGE"])
+@pytest.mark.parametrize("verb", ["LEASE", "SET", "CONFIGURE", "GET", "ARM", "START", "ACKNOWLEDGE"])
 @pytest.mark.parametrize("what", ["drop_acks", "drop_lines", "damage_lines"])
 @pytest.mark.parametrize("times", [1, 4])
 def test_what_is_lost_is_sent_again_with_its_id(verb: str, what: str, times: int) -> None:
@@ -337,10 +337,10 @@ def test_what_is_lost_is_sent_again_with_its_id(verb: str, what: str, times: int
     assert made.client.result == "completed"
     sent = Counter(line for line in made.device.lines if f" {verb}" in line and "HELLO" not in line)
     assert max(sent.values()) > 1
-    assert made.device.acted[verb] == {"LEASE": 0, "SET": len(plan.NAMES)}.get(verb, 1)
+    assert made.device.acted[verb] == {"LEASE": 0, "SET": len(TOLD), "GET": len(ASKED)}.get(verb, 1)
 
 
-@pytest.mark.parametrize("verb", ["LEASE", "SET", "CONFIGURE", "ARM", "START"])
+@pytest.mark.parametrize("verb", ["LEASE", "SET", "CONFIGURE", "GET", "ARM", "START"])
 def test_after_five_tries_the_link_is_lost(verb: str) -> None:
     made = bench()
     made.device.drop_lines[verb] = 1_000
@@ -367,7 +367,7 @@ def test_an_id_that_the_device_remembers_from_another_host_is_replaced() -> None
     }
     made.run()
     assert made.client.result == "completed"
-    assert made.device.acted["SET"] == len(plan.NAMES)
+    assert made.device.acted["SET"] == len(TOLD)
     assert made.device.acted["CONFIGURE"] == made.device.acted["ARM"] == 1
 
 
@@ -521,8 +521,8 @@ def test_a_device_that_stops_without_a_verdict_is_a_lost_link() -> None:
 
 def test_an_armed_device_that_does_not_start() -> None:
     made = bench()
-    made.device.remembered[len(plan.NAMES) + 4] = (
-        len(plan.NAMES) + 4, protocol.VERB_START, protocol.ACK_OK, protocol.NO_KEY, 0, 0
+    made.device.remembered[len(plan.NAMES) + 5] = (  # a renewal of the lease takes an id too
+        len(plan.NAMES) + 5, protocol.VERB_START, protocol.ACK_OK, protocol.NO_KEY, 0, 0
     )  # fmt: skip
     made.run()
     assert outcome(made)[:2] == (Phase.FAILED, "refused")

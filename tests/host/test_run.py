@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from rfprobe.client import TOLD
 from rfprobe.serve import ByteServer
 from rfprobe.session import Session, list_sessions
 from rfprobe.session_verify import verify_path
 from rfprobe.sim.onboard.exchange import INTERLOCK_CLOSED
-from rfprobe_core import plan, protocol
+from rfprobe_core import protocol
 from tests.host.scripted_device import ScriptedDevice
 from tests.host.virtual_bench import (
     LONG_PLAN,
@@ -73,7 +74,7 @@ def test_a_run_is_recorded_and_reported_with_its_sample(bench: VirtualBench) -> 
     code, stdout, stderr = finished("run", "quick.toml", *arguments)
     assert code == 0, stderr
     assert json.loads(stdout)["result"] == "completed"
-    assert "40 °C" in stderr and f"{len(plan.NAMES)} of {len(plan.NAMES)} values confirmed" in stderr
+    assert "40 °C" in stderr and f"{len(TOLD)} of {len(TOLD)} values confirmed" in stderr
     path = the_session()
     assert path.with_suffix(".html").is_file()
     assert path.stem.endswith("_l3-07")

@@ -14,6 +14,7 @@ from rfprobe.plan_file import read_plan
 from rfprobe.probe_file import read_probe
 from rfprobe.resources import find
 from rfprobe.serve import ByteServer, LockStepDevice, serve
+from rfprobe.sim.bench_setup import BenchSetup
 from rfprobe.sim.engine import SimulationInput, build
 from rfprobe.sim.lockstep import LockStep
 from rfprobe.sim.tissue import load_tissue
@@ -44,10 +45,10 @@ class VirtualBench:
 
 
 @contextmanager
-def behind(device: LockStepDevice, server: ByteServer) -> Generator[None]:
+def behind(device: LockStepDevice, server: ByteServer, speed: float = 1.0) -> Generator[None]:
     """Serve the device in a thread until the block ends."""
     done = threading.Event()
-    thread = threading.Thread(target=serve, args=(device, server), kwargs={"stop": done.is_set})
+    thread = threading.Thread(target=serve, args=(device, server), kwargs={"stop": done.is_set, "speed": speed})
     thread.start()
     try:
         yield
@@ -56,18 +57,21 @@ def behind(device: LockStepDevice, server: ByteServer) -> Generator[None]:
         thread.join()
 
 
-def virtual_probe(*faults: str, seed: int = 1) -> LockStep:
-    """The virtual probe with the shipped probe in a vertebra, on the cpython runtime."""
+def virtual_probe(*faults: str, seed: int = 1, setup: BenchSetup | None = None, runtime: str = "cpython") -> LockStep:
+    """The virtual probe with the shipped probe in a vertebra."""
     plan, probe = read_plan(find("plans", "vertebra-70C")), read_probe(find("probes", "bone-10mm"))
-    return build(SimulationInput(plan, probe, load_tissue("vertebra"), "cpython", seed, faults))
+    tissue = load_tissue("vertebra")
+    return build(SimulationInput(plan, probe, tissue, runtime, seed, faults, setup=setup or BenchSetup()))
 
 
 @contextmanager
-def virtual_bench(folder: Path, *faults: str, seed: int = 1) -> Generator[VirtualBench]:
+def virtual_bench(
+    folder: Path, *faults: str, seed: int = 1, setup: BenchSetup | None = None, speed: float = 1.0
+) -> Generator[VirtualBench]:
     """The virtual probe behind a pty with a lasting name, or a socket where there is no pty."""
-    device = virtual_probe(*faults, seed=seed)
+    device = virtual_probe(*faults, seed=seed, setup=setup)
     link = None if sys.platform == "win32" else folder / "port"
-    with ByteServer(symlink=link) as server, behind(device, server):
+    with ByteServer(symlink=link) as server, behind(device, server, speed):
         yield VirtualBench(device, server, str(link) if link else server.links()[0])
 
 

@@ -6,6 +6,7 @@ The thermocouple chips are bare registers without time or noise; `rfprobe.sim.on
 from collections.abc import Iterable
 from typing import Any
 
+from rfprobe.sim.onboard.calibrated import FACTORY_DAY, copies_of
 from rfprobe_core import plan, protocol
 from rfprobe_drivers.rig import build_controller
 
@@ -33,6 +34,7 @@ VALUES = {
     "stage_power_mW": 20_000,
     "kp_mW_per_C": 1_000,
     "ki_mW_per_C_s": 100,
+    "today_day": FACTORY_DAY,
 }
 
 
@@ -95,6 +97,7 @@ class ScriptedBoard:
         self.duty = 0
         self.watchdog_ms = 0
         self.safe_offs = 0
+        self.flash: list[bytes] = copies_of("exact")
 
     def ticks_us(self) -> int:
         return self.now_us
@@ -164,6 +167,12 @@ class ScriptedBoard:
 
     def link_read(self) -> int:
         return self.rx.pop(0) if self.rx else -1
+
+    def calibration_read(self, copy: int) -> bytes:
+        return self.flash[copy]
+
+    def calibration_write(self, copy: int, data: bytes) -> None:
+        self.flash[copy] = data
 
     def nonce_seed(self) -> int:
         return NONCE

@@ -23,6 +23,7 @@ from tests.unit.whole_run import closed_loop
 # What runs at rest, when a board may use its heap: why each may.
 AT_REST = {
     "plan.digest": "CONFIGURE: SHA-256 and text",
+    "calibration._layout": "while the module is loaded",
     "protocol.specification": "HELLO: text",
     "protocol.protocol_digest": "HELLO: SHA-256",
     "protocol.hello_text": "HELLO: text",
@@ -178,6 +179,7 @@ def thermometry(checked: Checked, examples: int) -> None:
     def samples(polls: list[tuple[int, int, int]], values: dict[str, int]) -> None:
         thermocouple = module.Thermocouple()
         thermocouple.offset_mC, thermocouple.lag_ms = values["tc0_offset_mC"], values["tc0_lag_ms"]
+        thermocouple.gain = (values["tc0_gain_ppm"] - 1_000_000) * 256 // 15_625
         for status, measured_mC, tick in polls:
             thermocouple.take(status, measured_mC, 120, tick)
             for now in (0, tick, protocol.U32_MAX):
@@ -622,7 +624,7 @@ def commands(checked: Checked, examples: int) -> None:
     """Command lines, good ones, again, and noise, while the ticks go on."""
     number = corners(-(1 << 29), 1 << 29)
     words = st.one_of(
-        st.tuples(st.sampled_from(("HELLO", "STATUS", "CONFIGURE", "ACKNOWLEDGE"))),
+        st.tuples(st.sampled_from(("HELLO", "STATUS", "CONFIGURE", "ACKNOWLEDGE", "STORE"))),
         st.tuples(st.sampled_from(("LEASE", "START")), number | st.just(NONCE)),
         st.tuples(st.just("GET"), st.sampled_from(plan.NAMES)),
         st.tuples(st.just("SET"), st.sampled_from(plan.NAMES), number),
@@ -642,6 +644,39 @@ def commands(checked: Checked, examples: int) -> None:
             made.controller.rest()
             made.controller.tick(100 if silent else 1, 0)
         made.controller.commands.lost()
+
+
+@exercise
+def calibration(checked: Checked, examples: int) -> None:
+    """Kept, read back and judged, with any values; and a flash that fails, or has lost a copy."""
+    module = checked.module("rfprobe_core.calibration")
+
+    @drive(examples, parameters(), st.integers(0, 2))
+    def run(values: dict[str, int], spoilt: int) -> None:
+        board = ScriptedBoard()
+        board.flash = [b"", b"\0" * module.RECORD_SIZE]
+        kept = module.Calibration(board)
+        table_of_values = table(values)
+        assert kept.save(table_of_values)
+        board.flash[spoilt % 2] = (board.flash[spoilt % 2], b"", bytes(module.RECORD_SIZE))[spoilt]
+        kept.load(table_of_values)
+        module.judge(table_of_values)
+        module.sense(table_of_values)
+        for place in range(plan.THERMOCOUPLES):
+            module.thermocouple(table_of_values, place)
+        module.allowed_power_mW(table_of_values)
+
+    class Failing(ScriptedBoard):
+        def calibration_read(self, copy: int) -> bytes:
+            raise OSError
+
+        def calibration_write(self, copy: int, data: bytes) -> None:
+            raise OSError
+
+    kept = module.Calibration(Failing())
+    assert not kept.save(table({}))
+    out_of_range = bytearray(module.packed(table({"tc0_gain_ppm": 2_000_000}), 1))
+    assert module.generation_of(out_of_range) == 0
 
 
 @exercise

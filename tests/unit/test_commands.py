@@ -22,6 +22,7 @@ ACCEPTED = {
     "STOP": ALL,
     "SET": frozenset((p.IDLE,)),
     "CONFIGURE": frozenset((p.IDLE,)),
+    "STORE": frozenset((p.IDLE,)),
     "ARM": frozenset((p.IDLE,)),
     "START": frozenset((p.ARMED,)),
     "ACKNOWLEDGE": OVER | {p.IDLE},
@@ -198,7 +199,7 @@ def test_configure_tells_a_contradiction_and_nothing_is_configured() -> None:
 # Ownership
 
 
-@pytest.mark.parametrize("verb", ["SET", "CONFIGURE", "ARM", "ACKNOWLEDGE"])
+@pytest.mark.parametrize("verb", ["SET", "CONFIGURE", "STORE", "ARM", "ACKNOWLEDGE"])
 def test_without_a_lease_nothing_is_changed(verb: str) -> None:
     assert Host(owned=False).code(verb) == p.ACK_NOT_OWNER
 
@@ -238,6 +239,12 @@ def test_while_a_host_owns_the_session_nobody_is_told_the_nonce() -> None:
     assert hello.hello["nonce"] == "0"
 
 
+def test_arm_does_not_overtake_a_store() -> None:
+    host = Host()
+    acks = host.hear(host.line("STORE"), host.line("ARM", *host.arguments("ARM")))
+    assert {p.VERBS[ack.value("verb")][0]: ack.value("code") for ack in acks} == {"STORE": OK, "ARM": WRONG_STATE}
+
+
 @pytest.mark.parametrize("silent_ticks", [LEASE_TICKS, LEASE_TICKS + 1])
 def test_a_run_ends_when_its_lease_does(silent_ticks: int) -> None:
     host = Host(p.RAMP)
@@ -273,6 +280,7 @@ def test_a_retried_set_does_not_set_again() -> None:
         (p.ARMED, "START", p.RAMP),
         (p.FAULT, "ACKNOWLEDGE", p.IDLE),
         (p.IDLE, "CONFIGURE", p.IDLE),
+        (p.IDLE, "STORE", p.IDLE),
     ],
 )
 def test_a_retried_step_is_taken_once(state: int, verb: str, following: int) -> None:

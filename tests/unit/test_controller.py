@@ -370,7 +370,7 @@ def test_hello_says_who_it_is() -> None:
         "uid": "scripted",
         "schema": "1",
         "reset": "power_on",
-        "caps": ",".join(plan.MODE_NAMES[mode] for mode in plan.MODES_AVAILABLE),
+        "caps": ",".join(plan.MODE_NAMES[mode][:5] for mode in plan.MODES_AVAILABLE),
         "dead_man": "scripted",
     }
     assert hello["proto"] == p.protocol_digest()

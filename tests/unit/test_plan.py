@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from rfprobe_core import plan
-from rfprobe_core.plan import CALIBRATION, CONTRADICTIONS, INDEX, NAMES, PARAMETERS, PLAN, PROFILE
+from rfprobe_core.plan import CALIBRATION, CONTRADICTIONS, INDEX, NAMES, PARAMETERS, PLAN, PROFILE, SESSION
 from rfprobe_core.safety import BIAS
 from tests.unit.scripted_board import VALUES, table
 
@@ -17,7 +17,7 @@ def test_each_parameter_has_a_range_that_the_limit_table_can_hold(
     row: tuple[str, int, int, int, int],
 ) -> None:
     _, group, smallest, largest, power_up = row
-    assert group in (PLAN, PROFILE, CALIBRATION)
+    assert group in (PLAN, PROFILE, CALIBRATION, SESSION)
     assert -BIAS < smallest <= power_up <= largest < BIAS
     index = INDEX[row[0]]
     inside = [value for value in (smallest - 1, smallest, largest, largest + 1) if plan.in_range(index, value)]
@@ -107,7 +107,7 @@ def test_only_fitted_thermocouples_have_a_role(change: dict[str, int], roles: tu
 
 
 def digests(**changes: int) -> dict[int | None, int]:
-    return {group: plan.digest(table(GOOD | changes), group) for group in (None, PLAN, PROFILE, CALIBRATION)}
+    return {group: plan.digest(table(GOOD | changes), group) for group in (None, PLAN, PROFILE, CALIBRATION, SESSION)}
 
 
 @pytest.mark.parametrize("row", PARAMETERS, ids=NAMES)

@@ -103,6 +103,7 @@ def test_what_acts_needs_an_id_and_a_crc_and_what_only_reads_or_stops_does_not()
         "STOP": (False, 0),
         "ACKNOWLEDGE": (True, 0),
         "BLACKBOX": (False, 2),
+        "STORE": (True, 0),
     }
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from rfprobe_core import plan, safety
+from rfprobe_core import calibration, plan, safety
 from rfprobe_core import protocol as p
 from rfprobe_core.protocol import CAUSE
 from rfprobe_core.safety import ALWAYS, BIAS, DELIVERING, RF_OFF, RF_ON, RUN, WATCHED_OFF, LimitTable, describe
@@ -120,10 +120,14 @@ def a_state(name: str) -> int:
 
 
 def test_the_table_is_what_it_should_be() -> None:
-    found = {
-        name: (low, high, samples, ms, cause) for name, _, low, high, samples, ms, cause in describe(table(VALUES))
-    }
+    calibrated = table(VALUES | {"calibration_state": calibration.VALID})
+    found = {name: (low, high, samples, ms, cause) for name, _, low, high, samples, ms, cause in describe(calibrated)}
     assert found == EXPECTED
+
+
+def test_without_a_calibration_half_the_power_is_too_much() -> None:
+    highest = {row[0]: row[3] for row in describe(table(VALUES))}
+    assert highest["over_power"] * 2 == EXPECTED["over_power"][1]
 
 
 @rows

@@ -30,6 +30,7 @@ class Asked:
     device: str
     rows: list[tuple[str, str]]
     confirmed: str
+    warnings: list[str]
     at_s: float = field(default_factory=time.monotonic)
 
 

@@ -334,6 +334,8 @@ class Viewer:
                             ui.label(key)
                         with ui.element("td"):
                             ui.label(value)
+            for warning in asked.warnings:
+                ui.label(warning).classes("warning")
             ui.label(asked.confirmed)
             ui.label(asked.device)
             with ui.row():

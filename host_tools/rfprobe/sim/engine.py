@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from rfprobe.pin_record import META, PinRecorder
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile, device_values
 from rfprobe.progress import Progress, ProgressView
-from rfprobe.run_meta import digest_of, ended_meta, firmware_digest, group_digests, told_meta
+from rfprobe.run_meta import digest_of, ended_meta, firmware_digest, group_digests, told_meta, understood_meta
 from rfprobe.session import Session, open_session
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
+from rfprobe.sim.bench_setup import BenchSetup
 from rfprobe.sim.faults import parse_fault, start_of_clock
 from rfprobe.sim.lockstep import LockStep
 from rfprobe.sim.plant import TICK_S, Plant
@@ -46,9 +47,11 @@ class SimulationInput:
     first_tick: int = 0
     record_pins: bool = False
     black_box: bool = False
+    setup: BenchSetup = field(default_factory=BenchSetup)
     values: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.setup.check_roles(self.probe.roles)
         self.values = device_values(self.plan, self.probe)
 
     @property
@@ -67,14 +70,15 @@ def build(given: SimulationInput) -> LockStep:
     """The virtual probe of this input, powered and at its first tick."""
     faults = [parse_fault(each, given.probe.roles) for each in given.faults]
     start_us = start_of_clock(faults, given.start_us)
-    plant = Plant(given.tissue, given.probe, given.seed, faults, start_us)
+    plant = Plant(given.tissue, given.probe, given.seed, faults, start_us, given.setup)
     uid = f"sim{given.seed & 0xFFFFFFFF:08x}"
-    runtime = make_runtime(given.runtime, given.nonce_seed, uid, start_us, given.first_tick)
+    kept = given.setup.calibration
+    runtime = make_runtime(given.runtime, given.nonce_seed, uid, start_us, given.first_tick, kept)
     if given.record_pins:
-        runtime = PinRecorder(runtime, given.nonce_seed, uid, start_us, given.first_tick)
+        runtime = PinRecorder(runtime, given.nonce_seed, uid, start_us, given.first_tick, kept)
 
     def boot(now_us: int) -> Runtime:
-        return make_runtime(given.runtime, given.nonce_seed + 1, uid, now_us, 0)
+        return make_runtime(given.runtime, given.nonce_seed + 1, uid, now_us, 0, kept)
 
     return LockStep(plant, runtime, boot)
 
@@ -94,6 +98,7 @@ def simulate(
     first_tick: int = 0,
     record_pins: bool = False,
     black_box: bool = False,
+    setup: BenchSetup | None = None,
 ) -> Session:
     """Run the plan on the virtual probe and return its session, closed and complete.
 
@@ -103,6 +108,8 @@ def simulate(
     preset = load_tissue(tissue) if isinstance(tissue, str) else tissue
     runtime = runtime or default_runtime()[0]
     given = SimulationInput(plan, probe, preset, runtime, seed, faults, start_us, first_tick, record_pins, black_box)
+    if setup is not None:
+        given = replace(given, setup=setup)
     with _powered(given) as device:
         writer = SessionWriter.create(out_dir, plan.name, sample or preset.name, _meta(given))
         try:
@@ -143,6 +150,7 @@ def _meta(given: SimulationInput) -> dict[str, Json]:
         "seed": given.seed,
         "tissue": given.tissue.model_dump(),
         "faults": list(given.faults),
+        "bench_setup": given.setup.meta(),
         "tick_zero": given.first_tick,
         "digests": _json(_digests(given)),
         "start_us": given.start_us,
@@ -251,6 +259,7 @@ class _Run:
                 "tissue_peak_C": plant.tissue_peak_C,
             },
             **ended_meta(client),
+            **understood_meta(client, _digests(self._given)),
             "stop_tick": self._stop_tick,
             "simulated_s": plant.t_s,
             "wall_s": time.perf_counter() - self._began,

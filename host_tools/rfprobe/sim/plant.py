@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from rfprobe.probe_file import ProbeFile
+from rfprobe.sim.bench_setup import Baths, BenchSetup, SensorError
 from rfprobe.sim.cem43 import Cem43
 from rfprobe.sim.faults import Fault
 from rfprobe.sim.onboard import exchange, max31856_chip
@@ -112,9 +113,16 @@ class Plant:
     """`stimulus` is what the board sees in this tick, `take` what it did."""
 
     def __init__(
-        self, tissue: TissuePreset, probe: ProbeFile, seed: int, faults: Sequence[Fault] = (), start_us: int = 0
+        self,
+        tissue: TissuePreset,
+        probe: ProbeFile,
+        seed: int,
+        faults: Sequence[Fault] = (),
+        start_us: int = 0,
+        setup: BenchSetup | None = None,
     ) -> None:
         profile = probe.profile
+        setup = setup or BenchSetup()
         self.probe = probe
         self.roles = probe.roles
         self._places_mm = [each.place_mm for each in profile.thermocouple]
@@ -137,7 +145,11 @@ class Plant:
             AdcModel(profile.sense.i_full_scale_A, seed, 1),
         )
         self.host = HostLine(seed)
-        self.fixed_impedance_ohm: float | None = None
+        self._errors = [setup.error(role) for role in self.roles]
+        self._sense_errors = (setup.error("voltage"), setup.error("current"))
+        self._sense_is_off = self._sense_errors != (SensorError(), SensorError())
+        self._baths = Baths(setup, TICK_S)
+        self.fixed_impedance_ohm = setup.load_ohm
         self.impedance_rise_per_s = 0.0
         self.interlock_bounce_ticks = 0
         self.late_us = 0
@@ -188,9 +200,14 @@ class Plant:
         if self._faulty:
             self._apply_due()
             rx = self.host.spoil(rx)
+        if self._baths.left:
+            self._baths.pass_tick(rx)
+        voltage_V, current_A = self._voltage_V, self._current_A
+        if self._sense_is_off:
+            voltage_V, current_A = (error.shown(true) for error, true in self._sensed())
         volts, amps = self.adcs
-        first_volts, second_volts = volts.read_twice(self._voltage_V)
-        first_amps, second_amps = amps.read_twice(self._current_A)
+        first_volts, second_volts = volts.read_twice(voltage_V)
+        first_amps, second_amps = amps.read_twice(current_A)
         head = self._head.pack(
             (self.now_us + self.late_us) % CLOCK_WRAP,
             first_volts,
@@ -203,6 +220,9 @@ class Plant:
         if self.upset:
             head = head[: exchange.UPSET_AT] + bytes((self.upset, 0))
         return head + self._chips + rx.ljust(exchange.RX_MAX, b"\0")
+
+    def _sensed(self) -> tuple[tuple[SensorError, float], ...]:
+        return tuple(zip(self._sense_errors, (self._voltage_V, self._current_A), strict=True))
 
     def _inputs_now(self) -> int:
         period = 20
@@ -268,12 +288,22 @@ class Plant:
         self._convert()
         self._note_truth(power_W)
 
+    @property
+    def sensor_C(self) -> Sequence[float]:
+        """The true temperature at each thermocouple."""
+        bath_C = self._baths.bath_C
+        return self.tissue.sensor_C if bath_C is None else [bath_C] * len(self.thermocouples)
+
     def _convert(self) -> None:
         """What each converter's analogue side shows until the next step."""
-        true_C = self.tissue.sensor_C
+        true_C = self.sensor_C
+        errors = self._errors
         dt_s = STEP_TICKS * TICK_S
         rf_on = float(self.enable)
-        readings = [model.update(true_C[place], dt_s, rf_on) for place, model in enumerate(self.thermocouples)]
+        readings = [
+            model.update(errors[place].shown(true_C[place]), dt_s, rf_on)
+            for place, model in enumerate(self.thermocouples)
+        ]
         if self._swapped:
             control, guard = self.roles.index("control"), self.roles.index("guard")
             readings[control], readings[guard] = readings[guard], readings[control]
@@ -293,9 +323,10 @@ class Plant:
 
     def _note_truth(self, power_W: float) -> None:
         by_role: dict[str, float] = {}
+        true_C = self.sensor_C
         for place, role in enumerate(self.roles):
             if role in self.peak_C:
-                temperature_C = self.tissue.sensor_C[place]
+                temperature_C = true_C[place]
                 by_role[role] = temperature_C
                 if temperature_C > self.peak_C[role]:
                     self.peak_C[role] = temperature_C

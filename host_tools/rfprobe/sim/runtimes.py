@@ -16,6 +16,7 @@ from rfprobe.sim.one_core import OneCore
 
 RUNTIMES = ("cpython", "micropython", "pico")
 HEAP = "4m"
+EXACT = "exact"
 # Machine code instead of bytecode, four times as fast, where MicroPython has an emitter for the machine.
 _EMIT = ("-X", "emit=native") if platform.machine() in ("x86_64", "AMD64") else ()
 
@@ -38,11 +39,11 @@ class CPythonRuntime:
 
     name = "cpython"
 
-    def __init__(self, nonce_seed: int, uid: str, start_us: int, first_tick: int) -> None:
+    def __init__(self, nonce_seed: int, uid: str, start_us: int, first_tick: int, calibration: str = EXACT) -> None:
         from rfprobe.sim.onboard.board import VirtualBoard
         from rfprobe.sim.onboard.device import VirtualDevice
 
-        self.device = VirtualDevice(VirtualBoard(nonce_seed, uid), start_us, first_tick)
+        self.device = VirtualDevice(VirtualBoard(nonce_seed, uid, calibration), start_us, first_tick)
         self.exchange = self.device.run
 
     def close(self) -> None:
@@ -115,11 +116,13 @@ class MicroPythonRuntime(VmRuntime):
         first_tick: int,
         lock_heap: bool = False,
         firmware: Path | None = None,
+        calibration: str = EXACT,
     ) -> None:
         onboard = Path(__file__).parent / "onboard"
         firmware = firmware or Path(rfprobe_core.__file__).parent.parent
         lock = "lock" if lock_heap else "free"
-        arguments = [str(onboard / "vm_main.py"), str(nonce_seed), uid, str(start_us), str(first_tick), lock]
+        arguments = [str(onboard / "vm_main.py"), str(nonce_seed), uid, str(start_us), str(first_tick)]
+        arguments += [lock, calibration]
         super().__init__(arguments, f"{firmware}:{onboard.parent}")
 
 
@@ -143,12 +146,17 @@ def default_runtime() -> tuple[str, str]:
     return "micropython", "the firmware runs on MicroPython's unix VM"
 
 
-def make_runtime(name: str, nonce_seed: int, uid: str, start_us: int = 0, first_tick: int = 0) -> Runtime:
-    """A freshly powered board. Raises BadInput for a runtime that does not exist."""
+def make_runtime(
+    name: str, nonce_seed: int, uid: str, start_us: int = 0, first_tick: int = 0, calibration: str = EXACT
+) -> Runtime:
+    """A freshly powered board, with this calibration in its flash (onboard/calibrated.py); `pico` has none.
+
+    Raises BadInput for a runtime that does not exist.
+    """
     if name == "cpython":
-        return CPythonRuntime(nonce_seed, uid, start_us, first_tick)
+        return CPythonRuntime(nonce_seed, uid, start_us, first_tick, calibration)
     if name == "micropython":
-        return MicroPythonRuntime(nonce_seed, uid, start_us, first_tick)
+        return MicroPythonRuntime(nonce_seed, uid, start_us, first_tick, calibration=calibration)
     if name == "pico":
         return _make_pico()
     raise BadInput(f"--runtime {name}: must be one of {', '.join(RUNTIMES)}")

@@ -38,6 +38,14 @@ def connected():
     return made
 
 
+def a_calibration_is_kept_in_files():
+    made = make_board()
+    assert [made.calibration_read(copy) for copy in (0, 1)] == [b"", b""]
+    made.calibration_write(1, b"kept")
+    again = make_board()
+    assert [again.calibration_read(copy) for copy in (0, 1)] == [b"", b"kept"]
+
+
 def rf_pins_are_low_at_import():
     chip.select[chip.enable] = esp32_chip.RMT_SIGNAL
     chip.select[chip.drive] = esp32_chip.LEDC_SIGNAL

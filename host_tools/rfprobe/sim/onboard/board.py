@@ -2,6 +2,7 @@
 
 import struct
 
+from .calibrated import copies_of
 from .converters import Converters
 from .exchange import (
     ANALOGUE_AT,
@@ -28,9 +29,10 @@ class VirtualBoard:
     name = "virtual"
     dead_man = "simulated"
 
-    def __init__(self, nonce_seed, uid):
+    def __init__(self, nonce_seed, uid, calibration="exact"):
         self._nonce_seed = nonce_seed
         self._uid = uid
+        self.flash = copies_of(calibration)
         self._converters = Converters()
         self._now_us = 0
         self._adc = [0] * (2 * _ADC)
@@ -164,6 +166,12 @@ class VirtualBoard:
         byte = self._rx[self._rx_next]
         self._rx_next += 1
         return byte
+
+    def calibration_read(self, copy):
+        return self.flash[copy]
+
+    def calibration_write(self, copy, data):
+        self.flash[copy] = bytes(data)
 
     def nonce_seed(self):
         return self._nonce_seed

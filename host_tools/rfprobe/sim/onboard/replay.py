@@ -12,8 +12,8 @@ from .exchange import RESPONSE_HEAD, STIMULUS_SIZE
 class RecordingBoard(VirtualBoard):
     """Notes every SPI frame of the tick in `frames`."""
 
-    def __init__(self, nonce_seed, uid):
-        VirtualBoard.__init__(self, nonce_seed, uid)
+    def __init__(self, nonce_seed, uid, calibration="exact"):
+        VirtualBoard.__init__(self, nonce_seed, uid, calibration)
         self.frames = bytearray()
 
     def spi_transfer(self, select, buffer):
@@ -25,8 +25,8 @@ class RecordingBoard(VirtualBoard):
 class ReplayBoard(VirtualBoard):
     """Answers SPI frames from `frames`, in order; ValueError if the firmware sends anything else than it did."""
 
-    def __init__(self, nonce_seed, uid):
-        VirtualBoard.__init__(self, nonce_seed, uid)
+    def __init__(self, nonce_seed, uid, calibration="exact"):
+        VirtualBoard.__init__(self, nonce_seed, uid, calibration)
         self.play(b"")
 
     def play(self, frames):

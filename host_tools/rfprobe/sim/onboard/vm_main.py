@@ -1,6 +1,7 @@
 """Runs the virtual device in a MicroPython VM: records over stdin and stdout, one exchange a tick.
 
-Arguments: nonce seed, unique id, start_us, first tick, and `lock` to forbid every allocation inside a tick.
+Arguments: nonce seed, unique id, start_us, first tick, `lock` to forbid every allocation inside a tick, and the
+calibration in flash (calibrated.py).
 """
 
 import gc
@@ -12,8 +13,8 @@ from onboard.exchange import STIMULUS_SIZE
 
 
 def main():
-    nonce_seed, uid, start_us, first_tick, lock = sys.argv[1:6]
-    device = VirtualDevice(VirtualBoard(int(nonce_seed), uid), int(start_us), int(first_tick))
+    nonce_seed, uid, start_us, first_tick, lock, calibration = sys.argv[1:7]
+    device = VirtualDevice(VirtualBoard(int(nonce_seed), uid, calibration), int(start_us), int(first_tick))
     stimulus = bytearray(STIMULUS_SIZE)
     read = sys.stdin.buffer.readinto
     write = sys.stdout.buffer.write
