@@ -12,11 +12,13 @@ from rfprobe_core.blackbox import BlackBox
 from rfprobe_core.commands import Commands
 from rfprobe_core.constant import const
 from rfprobe_core.counting import add_up
+from rfprobe_core.endpoint import COMPLETING, EndPoint
 from rfprobe_core.governor import Governor
 from rfprobe_core.heatwatch import HeatWatch
 from rfprobe_core.integrity import Integrity
 from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.meter import TickMeter
+from rfprobe_core.modes import MODES
 from rfprobe_core.pid import TemperatureLoop
 from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
 from rfprobe_core.power import PowerLoop
@@ -30,7 +32,6 @@ from rfprobe_core.version import VERSION
 
 HEALTH_TICKS = 100
 DOSE_TICKS = 50
-NEAR_TARGET_MC = 1_000
 FRESH_ENOUGH_TICKS = 50
 GUARD_START_LOW_MC = 10_000
 GUARD_START_HIGH_MC = 40_000
@@ -47,6 +48,7 @@ FOOTSWITCH = 1
 # Constants of other modules, as numbers in the bytecode (tests/unit/test_constants.py holds them together).
 _RAMP = const(3)
 _HOLD = const(4)
+_REST = const(5)
 _REPEAT = const(1)
 _CONFIG_LOST = const(5)
 _JUMP = const(7)
@@ -57,7 +59,6 @@ _BIAS = const(1 << 29)
 _HIGHEST = const((1 << 29) - 1)
 _INTERLOCK = const(0)
 _FOOTSWITCH = const(1)
-_NEAR_TARGET_MC = const(1_000)
 _ON_SETTLED_TICKS = const(10)
 _OFF_SETTLED_TICKS = const(3)
 _LATE_MAX_US = const(1_000_000)
@@ -124,6 +125,8 @@ _HEATING_WHEN_OFF = const(4)
 _MEMORY = const(5)
 _NOT_COOLING_WHEN_OFF = const(6)
 _GRAVEST = CAUSE["rf_while_disabled"]
+# Ceilings in time that are told as the guard's where its governor had held the run back.
+_FOR_THE_GUARD = (CAUSE["rf_on_time_ceiling"], CAUSE["end_point_missed"])
 
 
 def _python():
@@ -151,6 +154,7 @@ class Controller:
         self.loop = TemperatureLoop()
         self.ramp = SetpointRamp()
         self.governor = Governor()
+        self.end_point = EndPoint(self.thermocouples)
         self.watch = HeatWatch()
         self.integrity = Integrity()
         self.limits = LimitTable()
@@ -174,16 +178,17 @@ class Controller:
         self._fitted = 0
         self._control = self.thermocouples[0]
         self._control_place = 0
-        self._since_control_ticks = 0
+        parts = (self.sequence, self.ramp, self.loop, self.governor, self.power, self.end_point, self._control)
+        self.modes = tuple([mode(*parts) for mode in MODES])  # in the order of plan.MODE_NAMES
+        self.mode = self.modes[0]
         self._watch_due = False
         self._watched_tick = 0
         self._off_ticks = 0
         self._missed = 0
+        self._rested = False
         self._footswitch_up_ticks = 0
         self._tripped = -1
         self._stop_asked = False
-        self._ceiling_mW = 0
-        self._target_mC = 0
         self._ramp_mC_per_s = 0
         self._max_energy_mJ = 0
         self._telemetry_ticks = 5
@@ -340,7 +345,7 @@ class Controller:
         tick = self.tick_count
         ticks = (tick - self._watched_tick) & _TICK_MASK
         self._watched_tick = tick
-        if state == _RAMP or state == _HOLD:
+        if self.sequence.heats():
             watch.update(control.temperature_mC, self.power.state[_ENERGY_mJ], ticks)
         else:
             watch.rest(control.temperature_mC, ticks, self.sequence.watched_off())
@@ -351,7 +356,7 @@ class Controller:
         table[TIP_START + _THERMOCOUPLES_DISAGREE] = _BIAS + self._hottest_other_mC() - control.temperature_mC
         table[TIP_START + _HEATING_WHEN_OFF] = _BIAS + watch.rise_when_off_mC
         table[TIP_START + _NOT_COOLING_WHEN_OFF] = _BIAS + watch.not_cooled_mC
-        if state == _RAMP or state == _HOLD:
+        if self.sequence.under_way():
             self.integrity.step()
         table[TIP_START + _MEMORY] = _BIAS + self.integrity.broken
         return self.limits.judge(TIP_START, SIZE, state)
@@ -382,58 +387,54 @@ class Controller:
             self._end_by_operator(CAUSE["footswitch_released"])
         self._stop_asked = False
         before = sequence.state
-        # whether the tissue, not only the set-point, is where it shall be: only such time counts as held
-        near_target = abs(self._control.corrected_mC - self._target_mC) <= _NEAR_TARGET_MC
-        ended = sequence.advance(self._elapsed, self.power.state[_ENERGY_mJ], near_target)
+        mode = self.mode
+        ended = sequence.advance(self._elapsed, self.power.state[_ENERGY_mJ], mode.counts)
+        state = sequence.state
+        if not ended and _RAMP <= state <= _REST:
+            fresh = self._believed and self._polled == self._control_place
+            ended = mode.step(self._elapsed, fresh, self.tick_count)
         if ended:
-            completed = ended == CAUSE["hold_complete"]
-            if ended == CAUSE["rf_on_time_ceiling"] and self.governor.held_back:
-                ended = CAUSE["guard_limited"]
-            self._finish(protocol.RESULT_COMPLETED if completed else protocol.RESULT_LIMITED, ended)
+            self._end(ended)
         state = sequence.state
         if state == _RAMP or state == _HOLD:
-            self._run_loops(sequence, near_target)
+            self.demand_mW = mode.demand_mW
             return
         self.demand_mW = 0
         if before == protocol.ARMED and state == protocol.IDLE:
             self._power_down()  # an ARM that was not used gives the pins back
 
-    def _run_loops(self, sequence, near_target):
-        """Set-point and temperature loop; the probe check comes first, at the test power."""
-        elapsed = self._elapsed
-        control = self._control
-        ramp = self.ramp
-        self._since_control_ticks += elapsed
-        if sequence.probe_check_ticks > 0:
-            self.demand_mW = self.values[INDEX["test_power_mW"]]
-            ramp.begin(control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
-            self.power.take_achieved_mW()
-            self._since_control_ticks = 0
+    def _end(self, cause):
+        """The run has come to the end of its plan, or to one of its ceilings."""
+        if cause in COMPLETING:
+            self._finish(protocol.RESULT_COMPLETED, cause)
             return
-        ramp.advance(elapsed, self.governor.permille)
-        if self._polled == self._control_place and self._believed:
-            self.demand_mW = self.loop.update(
-                ramp.value_mC,
-                ramp.rate_mC_per_s,
-                control.corrected_mC,
-                min(self._since_control_ticks, 25),
-                self._ceiling_mW,
-                self.power.take_achieved_mW(),
-            )
-            self._since_control_ticks = 0
-        if near_target and sequence.state == _RAMP and ramp.at_target():
-            sequence.hold()
+        if self.governor.held_back and cause in _FOR_THE_GUARD:
+            cause = CAUSE["guard_limited"]
+        self._finish(protocol.RESULT_LIMITED, cause)
 
     def _act(self):
         """Put it on the pins. Anything but an energised state is off."""
         stage = self.stage
         state = self.sequence.state
         if state == _RAMP or state == _HOLD:
+            if self._rested:
+                self._rested = False
+                self.board.rf_connect()
             stage.drive(self.power.drive(self.demand_mW))
             stage.feed()
             self.board.watchdog_feed()
+        elif state == _REST:
+            self._rest()
         elif stage.enabled or stage.duty:
             self._power_down()
+
+    def _rest(self):
+        """RF off between two deliveries; the run goes on, and so does the watchdog. The limit table verifies it."""
+        if self.stage.enabled or self.stage.duty:
+            self.stage.off()
+            self.power.release()
+            self._rested = True
+        self.board.watchdog_feed()
 
     def _report(self):
         """Make what is due, and send one frame if the link is ready.
@@ -522,7 +523,7 @@ class Controller:
             self._finish(protocol.RESULT_STOPPED, cause)
 
     def _footswitch_released(self):
-        if not self.sequence.energised():
+        if not self.sequence.under_way():
             self._footswitch_up_ticks = 0
             return False
         pressed = self.board.read_input(_FOOTSWITCH)
@@ -655,12 +656,13 @@ class Controller:
         for thermocouple in self.thermocouples:
             thermocouple.begin_run()
         self._missed = 0
+        self._rested = False
         self.governor.begin()
         self.watch.begin(self._control.temperature_mC, self._coolest_mC())
         self._watched_tick = self.tick_count
         self.power.begin_run()
         self.loop.reset()
-        self.ramp.begin(self._control.corrected_mC, self._target_mC, self.values[INDEX["ramp_mC_per_s"]])
+        self.mode.begin()
         self.board.watchdog_start(WATCHDOG_MS)
         self.meter.begin_period()  # the dead-man's test at ARM has made ticks late, and nobody was heated then
         self.sequence.start()
@@ -695,7 +697,7 @@ class Controller:
             ("cal", "%07x %s" % (self.calibration.digest, calibration.STATE_NAMES[self._value("calibration_state")])),
             ("emitter", EMITTER),
             ("dead_man", board.dead_man),
-            ("caps", ",".join([plan.MODE_NAMES[mode] for mode in plan.MODES_AVAILABLE])),
+            ("caps", ",".join([plan.MODE_NAMES[mode][:5] for mode in plan.MODES_AVAILABLE])),
         )
         self.reporter.hello(self.sequence.state, self.tick_count, protocol.hello_text(fields))
 
@@ -737,12 +739,10 @@ class Controller:
         self._control_place = fitted.index(ROLE_CONTROL)
         self._control = self.thermocouples[self._control_place]
         self._config_place = 0
-        self._target_mC = value("target_mC")
         self._ramp_mC_per_s = value("ramp_mC_per_s")
         self._max_energy_mJ = value("max_energy_mJ")
         self._footswitch_used = value("footswitch_used") == 1
         self._telemetry_ticks = value("telemetry_ticks")
-        self._ceiling_mW = min(calibration.allowed_power_mW(self.values), value("stage_power_mW"))
         v_gain_ppm, v_offset_mV, i_gain_ppm, i_offset_uA = calibration.sense(self.values)
         self.sense.configure(
             value("v_sense_full_scale_mV"),
@@ -761,7 +761,16 @@ class Controller:
             value("min_impedance_mohm"),
         )
         self.loop.configure(value("kp_mW_per_C"), value("ki_mW_per_C_s"), value("feedforward_mW_s_per_C"))
-        self.sequence.configure(value("hold_ms"), value("cooldown_ms"), value("max_rf_on_ms"), value("max_energy_mJ"))
+        self.end_point.configure(self.values)
+        self.sequence.configure(
+            value("hold_ms"),
+            value("cooldown_ms"),
+            value("max_rf_on_ms"),
+            value("max_energy_mJ"),
+            self.end_point.hold_cause,
+        )
+        self.mode = self.modes[value("mode")]
+        self.mode.configure(self.values, self._control)
         self.governor.configure(value("guard_governor") == 1)
         self.watch.configure(
             value("tip_lag_ms"),
@@ -769,6 +778,7 @@ class Controller:
             value("tip_fast_ms"),
             value("tip_slow_mC_per_W"),
             value("tip_slow_ms"),
+            value("mode") == plan.MODE_IMPEDANCE,
         )
         self.limits.configure(self.values)
         self.integrity.take(self.values, self.limits.table, SIZE, 5 * SIZE)

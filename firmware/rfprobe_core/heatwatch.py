@@ -21,6 +21,9 @@ _JUDGED_FROM_MC = const(5_000)  # below it a share is noise
 _BEST_TICKS = const(160)  # time constant with which the best share is learnt
 _STIRRED_MC = const(1_000)
 _UNMOVED_UNTIL_MC = const(8_000)
+# Where water boils the tip gets no warmer, whatever flows: no more than this is asked of a reading there.
+_BOILS_MC = const(100_000)
+_BOILING_READS_MC = const(90_000)
 _COLD_START_MC = const(37_000)  # no tissue here is warmer by itself: what is above it is left from a run before
 
 
@@ -43,17 +46,22 @@ class HeatWatch:
         self._fast_ticks = 30
         self._slow_mC_per_W = 0
         self._slow_ticks = 30
+        self._may_boil = False
         self._base_mC = 0
         self._warm_start = False
         self._begin_at(0, False)
 
-    def configure(self, lag_ms, fast_mC_per_W, fast_ms, slow_mC_per_W, slow_ms):
-        """Times are 300 ms and more, the two answers 16 °C/W at most: see plan.PARAMETERS."""
+    def configure(self, lag_ms, fast_mC_per_W, fast_ms, slow_mC_per_W, slow_ms, may_boil=False):
+        """Times are 300 ms and more, the two answers 16 °C/W at most: see plan.PARAMETERS.
+
+        `may_boil` where a plan heats until the tissue boils.
+        """
         self._lag_ticks = lag_ms // 10
         self._fast_mC_per_W = fast_mC_per_W
         self._fast_ticks = fast_ms // 10
         self._slow_mC_per_W = slow_mC_per_W
         self._slow_ticks = slow_ms // 10
+        self._may_boil = may_boil
 
     def begin(self, control_mC, coolest_mC):
         """A run begins: `coolest_mC` is the coolest reading of all, −100 … 300 °C.
@@ -93,7 +101,10 @@ class HeatWatch:
         share = _SHARE_LEAST
         if expected > _JUDGED_FROM_MC:
             share = self._share(rise, expected, ticks)
-        self.shortfall_mC = ((expected >> 6) * share >> 4) - rise  # 2^21 / 64 · 2^14 < 2^30
+        demanded = (expected >> 6) * share >> 4  # 2^21 / 64 · 2^14 < 2^30
+        if self._may_boil and demanded > _BOILING_READS_MC - self._base_mC:
+            demanded = _BOILING_READS_MC - self._base_mC
+        self.shortfall_mC = demanded - rise
         self.not_moved_mC = 0
         if rise < _STIRRED_MC:
             self.not_moved_mC = expected
@@ -129,6 +140,11 @@ class HeatWatch:
         # 6e4 mW · 1.6e4 m°C/W < 2^30; 16 · 9.6e5 · 25 < 2^29
         fast += ((power * self._fast_mC_per_W // 1_000 << 4) - fast) * ticks // self._fast_ticks
         slow += ((power * self._slow_mC_per_W // 1_000 << 4) - slow) * ticks // self._slow_ticks
+        if self._may_boil:
+            beyond = fast + slow - (_BOILS_MC - self._base_mC << 4)
+            if beyond > 0:  # the fast term gives way, so that the fall after RF has ended is not overrated
+                fast = fast - beyond if fast > beyond else 0
+                slow = (_BOILS_MC - self._base_mC << 4) - fast
         self._fast_16th_mC = fast
         self._slow_16th_mC = slow
         return fast + slow >> 4
@@ -151,6 +167,8 @@ class HeatWatch:
 
     def rest(self, reading_mC, ticks, watched):
         """One conversion further with RF off; `watched` while a run is armed, resting or cooling down."""
+        self.shortfall_mC = 0
+        self.not_moved_mC = 0
         if not watched:
             self._lowest_mC = reading_mC
             self._at_off_mC = reading_mC

@@ -20,7 +20,24 @@ MODE_POWER = 1
 MODE_IMPEDANCE = 2
 MODE_PULSED = 3
 MODE_NAMES = ("temperature", "power", "impedance", "pulsed")
-MODES_AVAILABLE = (MODE_TEMPERATURE,)
+MODES_AVAILABLE = (MODE_TEMPERATURE, MODE_POWER, MODE_IMPEDANCE, MODE_PULSED)
+
+BELOW_BOILING_MC = 95_000
+PULSED_TARGET_MAX_MC = 42_000
+PULSED_TRIP_MAX_MC = 45_000
+
+END_TIME = 0
+END_DOSE = 1
+END_BOUNDARY = 2
+END_ROLLOFFS = 3
+END_NAMES = ("time", "dose", "boundary", "rolloffs")
+# What a run of each mode may end by.
+ENDS = (
+    (END_TIME, END_DOSE, END_BOUNDARY),
+    (END_TIME, END_DOSE, END_BOUNDARY),
+    (END_TIME, END_DOSE, END_BOUNDARY, END_ROLLOFFS),
+    (END_TIME,),
+)
 
 ROLE_NONE = 0
 ROLE_CONTROL = 1
@@ -46,7 +63,7 @@ THERMOCOUPLES = 4  # the most one channel carries
 # (name, group, smallest, largest, value at power-up). Everything stays within ±2^29, see safety.BIAS.
 PARAMETERS = (
     ("mode", PLAN, 0, 3, 0),
-    ("target_mC", PLAN, 38_000, 95_000, 38_000),
+    ("target_mC", PLAN, 38_000, 104_000, 38_000),
     ("ramp_mC_per_s", PLAN, 10, 5_000, 1_000),
     ("hold_ms", PLAN, 0, 3_600_000, 0),
     ("cooldown_ms", PLAN, 0, 600_000, 5_000),
@@ -60,6 +77,16 @@ PARAMETERS = (
     ("max_energy_mJ", PLAN, 100, 500_000_000, 100),
     ("guard_governor", PLAN, 0, 1, 1),
     ("telemetry_ticks", PLAN, 1, 100, 5),
+    ("end_by", PLAN, 0, 3, END_TIME),
+    ("boundary_dose_ms", PLAN, 1_000, 60_000_000, 14_400_000),
+    ("boundary_end_mC", PLAN, 38_000, 95_000, 38_000),
+    ("rolloffs", PLAN, 1, 100, 1),
+    ("power_mW", PLAN, 100, 50_000, 100),
+    ("rolloff_step_mohm", PLAN, 1_000, 1_000_000, 30_000),
+    ("rest_ms", PLAN, 1_000, 120_000, 15_000),
+    ("resume_permille", PLAN, 100, 1_000, 800),
+    ("burst_ms", PLAN, 20, 500, 20),
+    ("burst_period_ms", PLAN, 100, 10_000, 500),
     ("thermocouples", PROFILE, 1, 4, 1),
     ("tc0_role", PROFILE, 0, 3, ROLE_CONTROL),
     ("tc1_role", PROFILE, 0, 3, 0),
@@ -162,6 +189,15 @@ CONTRADICTIONS = (
     ("max_duty", "max_duty does not reach max_voltage"),
     ("tc0_chip", "a MAX31855 is corrected for thermocouples of type K and T alone"),
     ("guard_lag_max_ms", "a guard thermocouple lags more than its governor is good for"),
+    ("end_by", "a run of this mode cannot end by that"),
+    ("end_by", "the plan ends by the boundary thermocouple and the profile has none"),
+    ("power_mW", "the power is above the plan's max_power"),
+    ("power_mW", "the power is above what the stage may give"),
+    ("target_mC", "above 95 °C water boils: only an impedance plan goes there"),
+    ("target_mC", "bursts are for a tip of 42 °C at most"),
+    ("max_temperature_mC", "bursts are for a tip of 42 °C at most, and end above 45 °C"),
+    ("burst_ms", "a burst is longer than half of its period"),
+    ("rolloff_step_mohm", "a roll-off of that step does not fit between min_impedance and max_impedance"),
 )
 
 
@@ -221,6 +257,9 @@ def contradiction(values):
     stray = False
     for place in range(values[INDEX["thermocouples"]], THERMOCOUPLES):
         stray = stray or values[first_role + place] != ROLE_NONE
+    mode = values[INDEX["mode"]]
+    by_power = mode != MODE_TEMPERATURE
+    window_mohm = values[INDEX["max_impedance_mohm"]] - values[INDEX["min_impedance_mohm"]]
     checks = (
         values[INDEX["mode"]] not in MODES_AVAILABLE,
         values[INDEX["target_mC"]] >= values[INDEX["max_temperature_mC"]],
@@ -237,6 +276,15 @@ def contradiction(values):
         values[INDEX["max_voltage_mV"]] > reachable_mV(values),
         _without_table(values),
         slowest_guard_ms(values) > values[INDEX["guard_lag_max_ms"]],
+        values[INDEX["end_by"]] not in ENDS[values[INDEX["mode"]]],
+        values[INDEX["end_by"]] in (END_DOSE, END_BOUNDARY) and ROLE_BOUNDARY not in fitted,
+        by_power and values[INDEX["power_mW"]] > values[INDEX["max_power_mW"]],
+        by_power and values[INDEX["power_mW"]] > values[INDEX["stage_power_mW"]],
+        mode != MODE_IMPEDANCE and values[INDEX["target_mC"]] > BELOW_BOILING_MC,
+        mode == MODE_PULSED and values[INDEX["target_mC"]] > PULSED_TARGET_MAX_MC,
+        mode == MODE_PULSED and values[INDEX["max_temperature_mC"]] > PULSED_TRIP_MAX_MC,
+        mode == MODE_PULSED and 2 * values[INDEX["burst_ms"]] > values[INDEX["burst_period_ms"]],
+        mode == MODE_IMPEDANCE and values[INDEX["rolloff_step_mohm"]] >= window_mohm,
     )
     for code, broken in enumerate(checks):
         if broken:

@@ -331,6 +331,10 @@ CAUSES = (
     "not_cooling_when_off",
     "memory_corrupted",
     "guard_limited",
+    "dose_reached",
+    "boundary_reached",
+    "rolloffs_complete",
+    "end_point_missed",
 )
 # RF may be on although nobody wants it: these are told whatever else was told before.
 GRAVEST = ("rf_while_disabled", "safe_off_unverified", "enable_stuck_high")

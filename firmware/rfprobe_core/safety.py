@@ -10,7 +10,7 @@ from array import array
 from rfprobe_core import protocol
 from rfprobe_core.calibration import allowed_power_mW
 from rfprobe_core.kernels import judge_rows
-from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES, roles
+from rfprobe_core.plan import INDEX, MODE_PULSED, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES, roles
 from rfprobe_core.protocol import CAUSE
 
 BIAS = 1 << 29  # the kernels compare unsigned: every value and limit is stored with this added
@@ -18,6 +18,7 @@ LOWEST = -BIAS
 HIGHEST = BIAS - 1
 
 RF_ON = 1 << protocol.RAMP | 1 << protocol.HOLD
+DELIVERING = RF_ON | 1 << protocol.REST
 RUN = RF_ON | 1 << protocol.ARMED | 1 << protocol.REST
 WATCHED_OFF = 1 << protocol.ARMED | 1 << protocol.REST | 1 << protocol.COOLDOWN
 ALWAYS = (1 << len(protocol.STATE_NAMES)) - 1
@@ -60,14 +61,14 @@ VALUE = (
     ("over_temperature", "over_temperature", "m°C", RUN, 2, None, "max_temperature_mC"),
     ("under_temperature", "under_temperature", "m°C", RUN, 3, 0, None),
     ("guard_temperature", "guard_over_temperature", "m°C", RUN, 2, None, "guard_trip_mC"),
-    ("guard_look_ahead", "guard_look_ahead", "m°C", RF_ON, 3, None, 45_000),
+    ("guard_look_ahead", "guard_look_ahead", "m°C", DELIVERING, 3, None, 45_000),
     ("guard_dose", "guard_dose", "ms CEM43", RUN, 1, None, 120_000),
 )
 # Rows of the tip, judged at each sample of the control thermocouple that was believed (heatwatch.py).
 TIP = (
-    ("not_heating", "not_heating", "m°C", RF_ON, 5, None, 4_000),
-    ("energy_without_temperature", "energy_without_temperature", "m°C", RF_ON, 5, None, 2_000),
-    ("heating_too_fast", "heating_too_fast", "m°C/s", RF_ON, 5, None, 1_000),
+    ("not_heating", "not_heating", "m°C", DELIVERING, 5, None, 4_000),
+    ("energy_without_temperature", "energy_without_temperature", "m°C", DELIVERING, 5, None, 2_000),
+    ("heating_too_fast", "heating_too_fast", "m°C/s", DELIVERING, 5, None, 1_000),
     ("thermocouples_disagree", "thermocouples_disagree", "m°C", RUN, 5, None, 4_000),
     ("heating_when_off", "heating_when_off", "m°C", WATCHED_OFF, 5, None, 3_000),
     ("memory", "memory_corrupted", "", RUN, 1, None, 0),
@@ -132,6 +133,14 @@ def _bound(limit, values, missing):
     return limit
 
 
+def _samples_of(row, values):
+    """How many samples in a row trip: no more than a burst has, where RF comes in bursts and the row needs it on."""
+    _, _, _, phases, samples, _, _ = ROWS[row]
+    if values[INDEX["mode"]] == MODE_PULSED and phases == RF_ON:
+        return min(samples, values[INDEX["burst_ms"]] // TICK_MS)
+    return samples
+
+
 class LimitTable:
     """The table at work: store value + BIAS in `table[row]`, then `judge` a group; it returns the row tripped or −1."""
 
@@ -144,11 +153,11 @@ class LimitTable:
         """Take the limits from the plan and the profile. Rows of places not fitted are never judged."""
         fitted = roles(values)
         for row in range(SIZE):
-            _, _, _, phases, samples, low, high = ROWS[row]
+            _, _, _, phases, _, low, high = ROWS[row]
             self.table[SIZE + row] = _bound(low, values, LOWEST) + BIAS
             self.table[2 * SIZE + row] = _bound(high, values, HIGHEST) + BIAS
             self.table[3 * SIZE + row] = phases
-            self.table[4 * SIZE + row] = samples
+            self.table[4 * SIZE + row] = _samples_of(row, values)
             self.table[5 * SIZE + row] = 0
         for place in range(THERMOCOUPLES):
             self._apply_role(place, fitted[place])
@@ -208,7 +217,8 @@ def describe(values):
     fitted = roles(values)
     lines = []
     for row in range(SIZE):
-        name, cause, unit, _, samples, low, high = ROWS[row]
+        name, cause, unit, _, _, low, high = ROWS[row]
+        samples = _samples_of(row, values)
         place = int(name[2]) if name.startswith("tc") else -1
         role = fitted[place] if place >= 0 else ROLE_CONTROL
         if role == ROLE_NONE or (name[4:] in GUARD_ROWS and role != ROLE_GUARD):

@@ -1,6 +1,5 @@
 """The state machine: what state a run is in, how long it has left, and how it ended."""
 
-from rfprobe_core import protocol
 from rfprobe_core.constant import const
 from rfprobe_core.protocol import (
     ARMED,
@@ -11,6 +10,7 @@ from rfprobe_core.protocol import (
     HOLD,
     IDLE,
     RAMP,
+    REST,
     RESULT_COMPLETED,
     RESULT_FAULT,
     RESULT_LIMITED,
@@ -24,6 +24,7 @@ from rfprobe_core.protocol import (
 
 _RAMP = const(3)
 _HOLD = const(4)
+_REST = const(5)
 SELF_TEST_TICKS = 20
 ARM_TICKS = 3_000  # an ARM that is not used expires after 30 s
 PROBE_CHECK_TICKS = 50  # at test power, before the set-point moves
@@ -50,12 +51,16 @@ class Sequence:
         self.rf_on_ticks = 0
         self.left_ticks = SELF_TEST_TICKS
         self.probe_check_ticks = 0
+        self.between_bursts = False  # REST, but heat is being delivered all the same: in bursts
         self._hold_ticks = 0
+        self._hold_cause = CAUSE["hold_complete"]
         self._cooldown_ticks = 0
         self._max_rf_on_ticks = 0
         self._max_energy_mJ = 0
 
-    def configure(self, hold_ms, cooldown_ms, max_rf_on_ms, max_energy_mJ):
+    def configure(self, hold_ms, cooldown_ms, max_rf_on_ms, max_energy_mJ, hold_cause=CAUSE["hold_complete"]):
+        """`hold_cause` is what the end of the hold is: the plan's end, or its ceiling in time."""
+        self._hold_cause = hold_cause
         self._hold_ticks = hold_ms // TICK_MS
         self._cooldown_ticks = cooldown_ms // TICK_MS
         self._max_rf_on_ticks = max_rf_on_ms // TICK_MS
@@ -64,19 +69,28 @@ class Sequence:
     def energised(self):
         return self.state == RAMP or self.state == HOLD
 
+    def under_way(self):
+        """Between START and the end: RF is on, or rests and will come again."""
+        return _RAMP <= self.state <= _REST
+
+    def heats(self):
+        """Heat is being delivered: RF is on, or between two bursts."""
+        return self.energised() or self.between_bursts
+
     def at_rest(self):
         """No run is armed or under way: values may change, slow work may be done."""
-        return self.state != ARMED and not self.energised() and self.state != protocol.REST
+        return self.state != ARMED and not self.under_way()
 
     def watched_off(self):
         """RF is off, and the tissue is watched all the same."""
-        return self.state == ARMED or self.state == protocol.REST or self.state == COOLDOWN
+        return self.state == ARMED or self.state == REST or self.state == COOLDOWN
 
     def _go(self, state, ticks):
         self.previous = self.state
         self.state = state
         self.left_ticks = ticks
         self.changed = True
+        self.between_bursts = False
 
     def arm(self):
         self._go(ARMED, ARM_TICKS)
@@ -90,6 +104,19 @@ class Sequence:
 
     def hold(self):
         self._go(HOLD, self._hold_ticks)
+
+    def rest(self):
+        """RF off, while the time of the hold goes on; out of RAMP it begins here."""
+        self._go(REST, self.left_ticks if self.state == _HOLD else self._hold_ticks)
+
+    def resume(self):
+        """RF on again, after `rest`."""
+        self._go(HOLD, self.left_ticks)
+
+    def burst(self, on):
+        """Within the hold: RF on for a burst, or off until the next. Far too many to be told one by one."""
+        self.state = HOLD if on else REST
+        self.between_bursts = not on
 
     def finish(self, result, cause):
         """The run (or whatever state it is in) ends. A later, graver end overrides an earlier one."""
@@ -111,6 +138,8 @@ class Sequence:
         state = self.state
         if state == _RAMP or state == _HOLD:
             return self._advance_energised(ticks, energy_mJ, near_target)
+        if state == _REST:
+            return self._count_hold(ticks)
         if self.left_ticks > ticks:
             self.left_ticks -= ticks
             return 0
@@ -128,12 +157,16 @@ class Sequence:
             self.probe_check_ticks -= min(ticks, self.probe_check_ticks)
         if energy_mJ >= self._max_energy_mJ:
             return CAUSE["energy_ceiling"]
-        if self.state == _HOLD and near_target:
-            left = self.left_ticks
-            left = left - ticks if left > ticks else 0
-            self.left_ticks = left
-            if left == 0:
-                return CAUSE["hold_complete"]
+        if self.state == _HOLD and near_target and self._count_hold(ticks):
+            return self._hold_cause
         if rf_on_ticks >= self._max_rf_on_ticks:
             return CAUSE["rf_on_time_ceiling"]
         return 0
+
+    def _count_hold(self, ticks):
+        left = self.left_ticks - ticks
+        if left > 0:
+            self.left_ticks = left
+            return 0
+        self.left_ticks = 0
+        return self._hold_cause

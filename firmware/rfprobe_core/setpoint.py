@@ -42,5 +42,12 @@ class SetpointRamp:
         self._now_uC = now_uC
         self.value_mC = now_uC // 1000
 
+    def keep_below(self, most_mC):
+        """Take the set-point back to `most_mC` (0 and more) where it is above."""
+        most_uC = most_mC * 1000 if most_mC > 0 else 0
+        if self._now_uC > most_uC:
+            self._now_uC = most_uC
+            self.value_mC = most_mC if most_mC > 0 else 0
+
     def at_target(self):
         return self._now_uC == self._target_uC

@@ -150,6 +150,7 @@ def _plain_value(parameter: str, value: int) -> str:
 
     words = {
         "mode": lambda: device.MODE_NAMES[value],
+        "end_by": lambda: device.END_NAMES[value],
         "guard_needed": lambda: "true" if value else "false",
         "guard_governor": lambda: "true" if value else "false",
         "telemetry_ticks": lambda: f"{100 / value:g} Hz",

@@ -20,6 +20,7 @@ from rfprobe.toml_source import TOLD, KeyPath, Quantity, Source, load, quantitie
 from rfprobe_core import plan as device
 
 BASE_RATE_HZ = 100
+TICK_MS = 1000 // BASE_RATE_HZ
 """The controller's tick; telemetry goes out every so many ticks."""
 RAMP_FROM_C = 20.0
 """Where the ramp is taken to start for the default of `max_rf_on_s`: room temperature, the longest ramp."""
@@ -60,6 +61,14 @@ def _available_mode(mode: str) -> str:
     return mode
 
 
+def _an_end(by: str) -> str:
+    if by not in device.END_NAMES:
+        raise PydanticCustomError(
+            TOLD, "a run cannot end by '{by}', only by {all}", {"by": by, "all": ", ".join(device.END_NAMES)}
+        )
+    return by
+
+
 def _divides_the_tick(rate_Hz: float) -> float:
     if rate_Hz < 1 or BASE_RATE_HZ % rate_Hz != 0:
         rates = ", ".join(str(rate) for rate in range(1, BASE_RATE_HZ + 1) if BASE_RATE_HZ % rate == 0)
@@ -77,12 +86,46 @@ class PlanTable(Table):
 
 
 class TargetTable(Table):
-    """`[target]`: what to reach, how fast, and for how long."""
+    """`[target]`: what to reach, how fast, and for how long.
+
+    In the modes that deliver a power, `power_W`, the temperature is a ceiling at the control thermocouple.
+    """
 
     temperature_C: Annotated[float, Quantity("target_mC", 1000, "°C")]
+    power_W: Annotated[float | None, Quantity("power_mW", 1000, "W")] = None
     ramp_C_per_s: Annotated[float, Quantity("ramp_mC_per_s", 1000, "°C/s")]
     hold_s: Annotated[float, Quantity("hold_ms", 1000, "s")]
     cooldown_s: Annotated[float, Quantity("cooldown_ms", 1000, "s")] = 5.0
+
+
+class EndTable(Table):
+    """`[end]`: what the run is for; by anything but time, `hold_s` is the ceiling in time."""
+
+    by: Annotated[str, AfterValidator(_an_end)] = device.END_NAMES[device.END_TIME]
+    dose_min: Annotated[float | None, Quantity("boundary_dose_ms", 60_000, "min CEM43")] = None
+    boundary_temperature_C: Annotated[float | None, Quantity("boundary_end_mC", 1000, "°C")] = None
+    rolloffs: Annotated[int | None, Quantity("rolloffs", 1, "")] = None
+
+
+class ImpedanceTable(Table):
+    """`[impedance]`: what a roll-off is, how long RF rests after it, and with what share of the power it resumes."""
+
+    rolloff_step_ohm: Annotated[float, Quantity("rolloff_step_mohm", 1000, "Ω")] = 30.0
+    rest_s: Annotated[float, Quantity("rest_ms", 1000, "s")] = 15.0
+    resume_share: Annotated[float, Quantity("resume_permille", 1000, "")] = 0.8
+
+
+def _whole_ticks(time_ms: float) -> float:
+    if time_ms % TICK_MS:
+        raise PydanticCustomError(TOLD, "must be a multiple of the device's tick of {tick} ms", {"tick": TICK_MS})
+    return time_ms
+
+
+class PulsesTable(Table):
+    """`[pulses]`: length and period of the bursts, in whole ticks of the device."""
+
+    burst_ms: Annotated[float, Quantity("burst_ms", 1, "ms"), AfterValidator(_whole_ticks)] = 20.0
+    period_ms: Annotated[float, Quantity("burst_period_ms", 1, "ms"), AfterValidator(_whole_ticks)] = 500.0
 
 
 class LimitsTable(Table):
@@ -110,6 +153,9 @@ class Plan(Table):
 
     plan: PlanTable
     target: TargetTable
+    end: EndTable = EndTable()
+    impedance: ImpedanceTable = ImpedanceTable()
+    pulses: PulsesTable = PulsesTable()
     limits: LimitsTable
     telemetry: TelemetryTable = TelemetryTable()
 
@@ -117,6 +163,7 @@ class Plan(Table):
 PLAN_KEYS: dict[str, KeyPath] = {
     **{parameter: key for parameter, (key, _) in quantity_keys(Plan).items()},
     "mode": ("plan", "mode"),
+    "end_by": ("end", "by"),
     "guard_needed": ("limits", "guard_needed"),
     "guard_governor": ("limits", "guard_governor"),
     "telemetry_ticks": ("telemetry", "rate_Hz"),
@@ -172,10 +219,12 @@ class PlanFile:
 
     @cached_property
     def _values(self) -> dict[str, int]:
-        tables = (self.plan.target, self.plan.limits)
+        plan = self.plan
+        tables = (plan.target, plan.end, plan.limits, plan.impedance, plan.pulses)
         given = {note.parameter: (note, value) for table in tables for _, note, value in quantities(table)}
         values = {name: note.stored(value) for name, (note, value) in given.items() if value is not None}
         values["mode"] = device.MODE_NAMES.index(self.plan.plan.mode)
+        values["end_by"] = device.END_NAMES.index(self.plan.end.by)
         values["guard_needed"] = int(self.plan.limits.guard_needed)
         values["guard_governor"] = int(self.plan.limits.guard_governor)
         values["telemetry_ticks"] = round(BASE_RATE_HZ / self.plan.telemetry.rate_Hz)
@@ -234,6 +283,7 @@ CONTRADICTION_PARTNERS = {
     "max_voltage_mV": "full_scale_voltage_mV",
     "test_power_mW": "max_power_mW",
     "max_duty": "max_voltage_mV",
+    "power_mW": "max_power_mW",
 }
 """The other value of each contradiction between two numbers."""
 
@@ -258,7 +308,8 @@ PLAN_QUANTITIES: dict[str, Quantity] = {name: quantity for name, (_, quantity) i
 def _with_a_harmless_probe(values: dict[str, int]) -> "array[int]":
     """The values beside a profile that contradicts no plan: control, guard, and a stage that can do all."""
     table = device.default_values()
-    beside = {"thermocouples": 2, "tc0_role": device.ROLE_CONTROL, "tc1_role": device.ROLE_GUARD}
+    roles = (device.ROLE_CONTROL, device.ROLE_GUARD, device.ROLE_BOUNDARY)
+    beside = {"thermocouples": len(roles), **{f"tc{place}_role": role for place, role in enumerate(roles)}}
     most = ("full_scale_voltage_mV", "max_voltage_mV", "max_current_uA", "max_duty", "stage_power_mW")
     beside.update({name: device.PARAMETERS[device.INDEX[name]][3] for name in most})
     beside.update({name: device.PARAMETERS[device.INDEX[name]][2] for name in ("test_power_mW", "min_current_uA")})
@@ -274,10 +325,45 @@ def read_plan(path: Path) -> PlanFile:
         reason = "missing: a plan that needs a guard says where it trips"
         raise source.complain(("limits", "guard_trip_C"), reason)
     file = PlanFile(source, plan)
+    missing_or_idle = _belongs(plan)
+    if missing_or_idle is not None:
+        raise source.complain(*missing_or_idle)
     found = contradiction_told(_with_a_harmless_probe(file.values()), PLAN_QUANTITIES)
     if found is not None:
         raise source.complain(PLAN_KEYS[found[0]], found[1])
     return file
+
+
+# Keys that belong to some modes, or to some ends, alone: key → (the key that decides, for which of its words).
+_BELONGS: dict[KeyPath, tuple[KeyPath, tuple[str, ...]]] = {
+    ("target", "power_W"): (("plan", "mode"), ("power", "impedance", "pulsed")),
+    ("end", "dose_min"): (("end", "by"), ("dose",)),
+    ("end", "boundary_temperature_C"): (("end", "by"), ("boundary",)),
+    ("end", "rolloffs"): (("end", "by"), ("rolloffs",)),
+}
+
+
+_TABLE_OF_MODE = {"impedance": "impedance", "pulses": "pulsed"}
+
+
+def _belongs(plan: Plan) -> tuple[KeyPath, str] | None:
+    """A key that this plan's mode or end needs and that is missing, or that is there and would do nothing."""
+    for table, mode in _TABLE_OF_MODE.items():
+        if table in plan.model_fields_set and plan.plan.mode != mode:
+            return (table,), f'not used with mode = "{plan.plan.mode}": take the table out'
+    for key, (decider, words) in _BELONGS.items():
+        word = _looked_up(plan, decider)
+        given = _looked_up(plan, key) is not None
+        if given == (word in words):
+            continue
+        decides = f'{decider[-1]} = "{word}"'
+        return key, f"not used with {decides}: take it out" if given else f"missing: needed with {decides}"
+    return None
+
+
+def _looked_up(plan: Plan, key: KeyPath) -> object:
+    table, name = key
+    return getattr(getattr(plan, str(table)), str(name))
 
 
 TEMPLATE = """\
@@ -286,13 +372,17 @@ TEMPLATE = """\
 
 [plan]
 name = {name}
-mode = "temperature"          # the only mode of this firmware
+mode = "temperature"          # one of {modes}: docs/modes.md
 
 [target]
 temperature_C = 70.0          # at the control thermocouple; {target_mC}
 ramp_C_per_s = 1.0            # how fast the set-point rises; {ramp_mC_per_s}
 hold_s = 60.0                 # counted from reaching the target; {hold_ms}
 cooldown_s = 5.0              # recorded after RF has ended; {cooldown_ms}
+
+# [end]                       # left out: the run ends when hold_s is over
+# by = "dose"                 # or "boundary": then hold_s is the ceiling in time
+# dose_min = 240.0            # at the boundary thermocouple; {boundary_dose_ms}
 
 [limits]
 max_power_W = 15.0            # {max_power_mW}
@@ -313,7 +403,7 @@ def template(name: str) -> str:
     """A commented plan to start from, with the device's own limits in the comments."""
     ranges = {parameter: quantity.limits_told() for parameter, quantity in PLAN_QUANTITIES.items()}
     quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return TEMPLATE.format(name=quoted, **ranges)
+    return TEMPLATE.format(name=quoted, modes=", ".join(device.MODE_NAMES), **ranges)
 
 
 def write_template(path: Path, name: str, overwrite: bool) -> None:

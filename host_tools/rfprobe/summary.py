@@ -14,7 +14,7 @@ from rfprobe.calibration_kept import told_in
 from rfprobe.session import TICK_S, Session
 from rfprobe.session_format import Json
 from rfprobe.session_verify import count_gaps
-from rfprobe_core import protocol
+from rfprobe_core import plan, protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,10 +98,17 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
     target_C = parameters["target_mC"] / 1000 if "target_mC" in parameters else None
     course = find_course(df, target_C)
     judged_on, time_s, temperature_C = _judged_series(session, df)
-    quality = judge(course, time_s, temperature_C, target_C, parameters.get("hold_ms", 0) / 1000)
+    mode = plan.MODE_NAMES[parameters.get("mode", plan.MODE_TEMPERATURE)]
+    quality = Quality()
+    if mode == "temperature":  # in the others the target is a ceiling, which need not be reached
+        quality = judge(course, time_s, temperature_C, target_C, parameters.get("hold_ms", 0) / 1000)
     peaks, doses = _extremes(session, channel)
     dose = session.dose[session.dose["channel"] == channel]
     return {
+        "mode": mode,
+        "power_set_W": parameters["power_mW"] / 1000 if mode != "temperature" else None,
+        "rolloffs": _rolloffs(session) if mode == "impedance" else None,
+        "end_temperature_C": _end_temperature_C(df),
         "target_C": target_C,
         "judged_on": judged_on,
         "overshoot_C": quality.overshoot_C,
@@ -112,6 +119,20 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
         "energy_J": _last(df, "energy_J"),
         "rf_on_s": _last(dose, "rf_on_s"),
     }
+
+
+def _rolloffs(session: Session) -> int:
+    """How often the device told that RF rests."""
+    rows = session.rows(
+        'SELECT count(*) FROM events WHERE code = ? AND "value" = ?', (protocol.EVENT_STATE, protocol.REST)
+    )
+    return int(rows[0][0])
+
+
+def _end_temperature_C(df: "pd.DataFrame") -> float | None:
+    """The control thermocouple's reading when the cool-down was over; None without one."""
+    cooling = df[df["state"] == "COOLDOWN"]
+    return _last(cooling, "control_C")
 
 
 def find_verdict(session: Session) -> dict[str, str | None]:

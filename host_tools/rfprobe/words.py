@@ -14,7 +14,7 @@ STATES = {
     "ARMED": "armed, waiting for start",
     "RAMP": "heating to the target",
     "HOLD": "holding the target",
-    "REST": "resting between pulses",
+    "REST": "RF off between two deliveries",
     "COOLDOWN": "RF off, watching it cool",
     "DONE": "done",
     "STOPPED": "stopped",
@@ -80,6 +80,10 @@ CAUSES = {
     "heating_when_off": "The tip's reading rose although RF was off.",
     "not_cooling_when_off": "The tip's reading did not fall after RF had ended.",
     "memory_corrupted": "The plan or the limits in the device's memory changed by themselves.",
+    "dose_reached": "The boundary thermocouple gathered the thermal dose that the plan asks for.",
+    "boundary_reached": "The boundary thermocouple reached the plan's end temperature.",
+    "rolloffs_complete": "The impedance rolled off as many times as the plan asks for.",
+    "end_point_missed": "The time was over before what the plan ends by was reached.",
     "guard_limited": "The guard's governor kept the target from being reached in the time the plan allows.",
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rfprobe.client import FetchBox, RunClient
 from rfprobe.plan_file import read_plan
@@ -22,6 +23,41 @@ ROOT = Path(__file__).resolve().parents[2]
 NONCE_SEED = 4711
 UID = "sim00000001"
 TAIL_TICKS = 20
+
+
+SHORT_BY_MODE: dict[str, dict[str, Any]] = {
+    "temperature": {},
+    "power": {
+        "mode": plan.MODE_POWER,
+        "power_mW": 6_000,
+        "hold_ms": 20_000,
+        "end_by": plan.END_BOUNDARY,
+        "boundary_end_mC": 38_500,
+        "telemetry_ticks": 20,
+    },
+    "impedance": {
+        "tissue": "phantom",
+        "telemetry_ticks": 20,
+        "mode": plan.MODE_IMPEDANCE,
+        "power_mW": 15_000,
+        "target_mC": 104_000,
+        "max_temperature_mC": 105_000,
+        "hold_ms": 60_000,
+        "rest_ms": 2_000,
+        "rolloff_step_mohm": 10_000,
+        "end_by": plan.END_ROLLOFFS,
+        "rolloffs": 2,
+        "guard_trip_mC": 45_000,
+    },
+    "pulsed": {
+        "mode": plan.MODE_PULSED,
+        "power_mW": 10_000,
+        "target_mC": 41_000,
+        "max_temperature_mC": 45_000,
+        "hold_ms": 4_000,
+    },
+}
+"""What makes of the short plan one of each mode, that still is short."""
 
 
 @cache

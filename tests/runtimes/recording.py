@@ -1,8 +1,8 @@
-"""Makes `data/stimulus.bin.z` and `data/frames.bin`: `python -m tests.runtimes.recording`.
+"""Makes `data/*`, a stimulus and its frames for each mode: `python -m tests.runtimes.recording`.
 
-The stimulus is a whole run as the firmware's pins saw it: SPI bytes, ADC counts, inputs, host bytes. The frames are
+A stimulus is a whole run as the firmware's pins saw it: SPI bytes, ADC counts, inputs, host bytes. The frames are
 what the firmware sent, but for HELLO, which names the interpreter. Both are kept, so that any change of what the
-firmware says is seen and has to be meant.
+firmware says is seen and has to be meant. The first, of the mode `temperature`, is what the chip is given too.
 """
 
 import zlib
@@ -12,11 +12,18 @@ from rfprobe.sim.onboard.device import VirtualDevice
 from rfprobe.sim.onboard.exchange import STIMULUS_SIZE
 from rfprobe.sim.onboard.replay import RecordingBoard
 from rfprobe_core import protocol
-from tests.runtimes.loop import NONCE_SEED, UID, Run, run
+from tests.runtimes.loop import NONCE_SEED, SHORT_BY_MODE, UID, Run, run
 
 DATA = Path(__file__).parent / "data"
 STIMULUS = DATA / "stimulus.bin.z"
 FRAMES = DATA / "frames.bin"
+
+
+def files_of(mode: str) -> tuple[Path, Path]:
+    """Where the stimulus and the frames of a mode's recording are."""
+    if mode == "temperature":
+        return STIMULUS, FRAMES
+    return DATA / f"{mode}-stimulus.bin.z", DATA / f"{mode}-frames.bin"
 
 
 class Recorder:
@@ -41,18 +48,20 @@ class Recorder:
         """Nothing to end."""
 
 
-def record() -> tuple[bytes, Run]:
+def record(mode: str = "temperature") -> tuple[bytes, Run]:
     recorder = Recorder()
-    done = run(recorder)
+    done = run(recorder, **SHORT_BY_MODE[mode])
     return bytes(recorder.recording), done
 
 
 def main() -> None:
-    recording, done = record()
     DATA.mkdir(exist_ok=True)
-    STIMULUS.write_bytes(zlib.compress(recording, 9))
-    FRAMES.write_bytes(done.bytes_of(protocol.HELLO))
-    print(f"{len(recording)} bytes of stimulus, {len(done.frames)} frames, {done.client.result}")
+    for mode in SHORT_BY_MODE:
+        recording, done = record(mode)
+        stimulus, frames = files_of(mode)
+        stimulus.write_bytes(zlib.compress(recording, 9))
+        frames.write_bytes(done.bytes_of(protocol.HELLO))
+        print(f"{mode}: {len(recording)} bytes of stimulus, {len(done.frames)} frames, {done.client.cause}")
 
 
 if __name__ == "__main__":

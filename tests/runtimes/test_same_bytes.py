@@ -13,8 +13,8 @@ from rfprobe.sim.onboard import replay
 from rfprobe.sim.runtimes import CPythonRuntime, MicroPythonRuntime, Runtime, micropython_path
 from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
-from tests.runtimes.loop import NONCE_SEED, ROOT, UID, run
-from tests.runtimes.recording import FRAMES, STIMULUS, record
+from tests.runtimes.loop import NONCE_SEED, ROOT, SHORT_BY_MODE, UID, run
+from tests.runtimes.recording import STIMULUS, files_of, record
 
 WRAP = 1 << 30
 CASES = {
@@ -80,12 +80,16 @@ def without_hello(sent: bytes) -> bytes:
     return b"".join(item.raw for item in items if isinstance(item, Frame) and item.type != protocol.HELLO)
 
 
+@pytest.mark.parametrize("mode", SHORT_BY_MODE)
 @pytest.mark.parametrize("player", [replayed_by_cpython, replayed_by_micropython])
-def test_a_recorded_stimulus_gives_the_recorded_frames(player: Callable[[Path], bytes], tmp_path: Path) -> None:
+def test_a_recorded_stimulus_gives_the_recorded_frames(
+    player: Callable[[Path], bytes], mode: str, tmp_path: Path
+) -> None:
     """If this fails and the change was meant: `python -m tests.runtimes.recording`, and say why in the commit."""
     recording = tmp_path / "stimulus.bin"
-    recording.write_bytes(zlib.decompress(STIMULUS.read_bytes()))
-    assert without_hello(player(recording)) == FRAMES.read_bytes()
+    stimulus, frames = files_of(mode)
+    recording.write_bytes(zlib.decompress(stimulus.read_bytes()))
+    assert without_hello(player(recording)) == frames.read_bytes()
 
 
 def test_a_changed_spi_byte_is_noticed(tmp_path: Path) -> None:
@@ -93,7 +97,7 @@ def test_a_changed_spi_byte_is_noticed(tmp_path: Path) -> None:
     clean = without_hello(replay.replay(bytes(recording), NONCE_SEED, UID, 0, 0))
     last_answers = len(recording) - 3
     for at in range(len(recording) // 2, last_answers):
-        if recording[at : at + 2] == b"\x00\x07":  # a poll of chip 0: seven bytes sent, seven answered
+        if recording[at : at + 3] == b"\x00\x07\x0a":  # a poll of chip 0: seven bytes from 0x0A, seven answered
             recording[at + 2 + 7 + 3] ^= 0x01
             break
     try:
@@ -102,10 +106,12 @@ def test_a_changed_spi_byte_is_noticed(tmp_path: Path) -> None:
         assert "something else" in str(noticed)
 
 
-def test_the_recording_is_made_by_the_sources_of_today() -> None:
-    recording, done = record()
-    assert recording == zlib.decompress(STIMULUS.read_bytes())
-    assert done.bytes_of(protocol.HELLO) == FRAMES.read_bytes()
+@pytest.mark.parametrize("mode", SHORT_BY_MODE)
+def test_the_recording_is_made_by_the_sources_of_today(mode: str) -> None:
+    recording, done = record(mode)
+    stimulus, frames = files_of(mode)
+    assert recording == zlib.decompress(stimulus.read_bytes())
+    assert done.bytes_of(protocol.HELLO) == frames.read_bytes()
 
 
 def test_the_readme_names_the_vm() -> None:

@@ -91,13 +91,25 @@ def parameter(name: str) -> st.SearchStrategy[int]:
     return corners(row[2], row[3])
 
 
+HOTTEST_mC = (95_000, 95_000, 104_000, 42_000)  # target of each mode
+
+
 def _reconciled(values: dict[str, int]) -> dict[str, int]:
     """The nearest values that do not contradict one another."""
     fitted = values["thermocouples"]
+    mode = values["mode"] if values["mode"] in plan.MODES_AVAILABLE else plan.MODE_TEMPERATURE
+    ends = [end for end in plan.ENDS[mode] if fitted > 2 or end not in (plan.END_DOSE, plan.END_BOUNDARY)]
     values |= {
-        "mode": plan.MODE_TEMPERATURE,
+        "mode": mode,
+        "end_by": ends[values["end_by"] % len(ends)],
+        "power_mW": min(values["power_mW"], values["max_power_mW"], values["stage_power_mW"]),
+        "burst_ms": min(values["burst_ms"], values["burst_period_ms"] // 2),
         "mains_hz": 50 if values["mains_hz"] < 55 else 60,
-        "target_mC": min(values["target_mC"], values["max_temperature_mC"] - 1),
+        "target_mC": min(values["target_mC"], values["max_temperature_mC"] - 1, HOTTEST_mC[mode]),
+        "max_temperature_mC": min(values["max_temperature_mC"], 45_000)
+        if mode == plan.MODE_PULSED
+        else values["max_temperature_mC"],
+        "rolloff_step_mohm": 1_000 if mode == plan.MODE_IMPEDANCE else values["rolloff_step_mohm"],
         "min_impedance_mohm": min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1),
         "max_rf_on_ms": max(values["max_rf_on_ms"], values["hold_ms"]),
         "max_voltage_mV": min(values["max_voltage_mV"], values["full_scale_voltage_mV"]),
@@ -114,6 +126,8 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
         values["min_current_uA"] = min(values["min_current_uA"], max(values["max_voltage_mV"] // 10, 100))
         values["max_impedance_mohm"] = min(values["max_impedance_mohm"], 1_000_000)
         values["min_impedance_mohm"] = min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1)
+    if mode == plan.MODE_IMPEDANCE:  # a roll-off of 1 Ω fits into the window
+        values["min_impedance_mohm"] = min(values["min_impedance_mohm"], values["max_impedance_mohm"] - 1_001)
     roles = [plan.ROLE_CONTROL, plan.ROLE_GUARD, plan.ROLE_BOUNDARY, plan.ROLE_GUARD]
     values |= {f"tc{place}_role": roles[place] if place < fitted else 0 for place in range(plan.THERMOCOUPLES)}
     types = [values[f"tc{place}_type"] for place in range(plan.THERMOCOUPLES)]
@@ -209,7 +223,7 @@ def heat_watch(checked: Checked, examples: int) -> None:
     @drive(examples, st.tuples(*[parameter(name) for name in names]), temperatures, temperatures, steps, st.booleans())
     def run(tip: tuple[int, ...], control_mC: int, coolest_mC: int, steps: list[tuple[int, ...]], off: bool) -> None:
         watch = module.HeatWatch()
-        watch.configure(*tip)
+        watch.configure(*tip, not off)
         watch.begin(control_mC, min(coolest_mC, control_mC))
         energy_mJ = 0
         for reading_mC, more_mJ, elapsed in steps:
@@ -218,11 +232,11 @@ def heat_watch(checked: Checked, examples: int) -> None:
         for reading_mC, _, elapsed in steps:
             watch.rest(reading_mC, elapsed, off)
 
-    @drive(examples, st.sampled_from((300_000, 60_000)), st.sampled_from((16_000, 8_000)))
-    def hot(reading_mC: int, answer: int) -> None:
+    @drive(examples, st.sampled_from((300_000, 60_000)), st.sampled_from((16_000, 8_000)), st.booleans())
+    def hot(reading_mC: int, answer: int, may_boil: bool) -> None:
         """As far as the model goes: all the power there is, for long, into the smallest tip."""
         watch = module.HeatWatch()
-        watch.configure(300, answer, 300, answer, 300)
+        watch.configure(300, answer, 300, answer, 300, may_boil)
         watch.begin(-100_000, -100_000)
         for step in range(60):
             watch.update(reading_mC, min(step * 15_000, 500_000_000), 25)
@@ -241,6 +255,18 @@ def integrity(checked: Checked, examples: int) -> None:
         words[0] ^= 1
         for _ in range(9):
             made.step()
+
+
+@exercise
+def endpoint(checked: Checked, examples: int) -> None:
+    """Hot long enough, and not at all, at the boundary."""
+    boundary = {"tc1_role": plan.ROLE_BOUNDARY, "guard_needed": 0}
+    made = bench(checked, boundary | {"end_by": plan.END_BOUNDARY, "boundary_end_mC": 38_000}).in_state(protocol.HOLD)
+    made.board.chips[1].show(39.0)
+    for _ in range(120):
+        made.take_lease()
+        made.tick()
+    assert made.controller.sequence.cause == protocol.CAUSE["boundary_reached"]
 
 
 @exercise
@@ -563,6 +589,20 @@ def rare_moments(checked: Checked, examples: int) -> None:
         made.take_lease()
         made.tick()
     assert made.controller.sequence.result == protocol.RESULT_LIMITED
+
+    made = bench(checked, {"max_rf_on_ms": 2_000, "mode": plan.MODE_POWER, "power_mW": 200}).in_state(protocol.RAMP)
+    for _ in range(300):
+        made.take_lease()
+        made.tick()
+
+    impedance = {"mode": plan.MODE_IMPEDANCE, "power_mW": 4_000, "hold_ms": 60_000, "rest_ms": 1_000}
+    pulsed = {"mode": plan.MODE_PULSED, "power_mW": 4_000, "target_mC": 41_000, "max_temperature_mC": 45_000}
+    for changes in (impedance, pulsed | {"hold_ms": 60_000}):
+        made = bench(checked, changes).in_state(protocol.RAMP)
+        for at in range(900):
+            made.board.load_ohm = 100.0 if at < 600 else 140.0
+            made.take_lease()
+            made.tick()
 
     made = bench(checked, {"mains_hz": 55})
     assert made.controller.configure() < 0

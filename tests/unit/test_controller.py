@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from rfprobe_core import plan
 from rfprobe_core import protocol as p
 from rfprobe_core.sequence import PROBE_CHECK_TICKS
 from rfprobe_core.thermometry import CONFIG_LOST
@@ -369,7 +370,7 @@ def test_hello_says_who_it_is() -> None:
         "uid": "scripted",
         "schema": "1",
         "reset": "power_on",
-        "caps": "temperature",
+        "caps": ",".join(plan.MODE_NAMES[mode][:5] for mode in plan.MODES_AVAILABLE),
         "dead_man": "scripted",
     }
     assert hello["proto"] == p.protocol_digest()

@@ -36,8 +36,9 @@ def test_power_up_values_cannot_be_armed() -> None:
     assert plan.contradiction(plan.default_values()) >= 0
 
 
+PULSED = {"mode": plan.MODE_PULSED, "target_mC": 42_000, "max_temperature_mC": 45_000}
+
 BREAKERS = [
-    ("mode", {"mode": plan.MODE_POWER}),
     ("target_mC", {"target_mC": 90_000}),
     ("target_mC", {"target_mC": 90_001}),
     ("min_impedance_mohm", {"min_impedance_mohm": 100_000, "max_impedance_mohm": 100_000}),
@@ -57,6 +58,16 @@ BREAKERS = [
     ("max_duty", {"drive_law": plan.LAW_SIN2, "max_duty": 16_000}),
     ("tc0_chip", {"tc1_chip": plan.CHIP_MAX31855, "tc1_type": plan.THERMOCOUPLE_TYPES.index("J")}),
     ("guard_lag_max_ms", {"guard_lag_max_ms": 999, "tc1_lag_ms": 1_000}),
+    ("end_by", {"end_by": plan.END_ROLLOFFS}),
+    ("end_by", {"end_by": plan.END_DOSE}),
+    ("end_by", {"mode": plan.MODE_POWER, "end_by": plan.END_BOUNDARY}),
+    ("power_mW", {"mode": plan.MODE_POWER, "power_mW": 10_001}),
+    ("power_mW", {"mode": plan.MODE_POWER, "power_mW": 8_001, "stage_power_mW": 8_000}),
+    ("target_mC", {"target_mC": 95_001, "max_temperature_mC": 100_000}),
+    ("target_mC", PULSED | {"target_mC": 42_001}),
+    ("max_temperature_mC", PULSED | {"max_temperature_mC": 45_001}),
+    ("burst_ms", PULSED | {"burst_ms": 60, "burst_period_ms": 100}),
+    ("rolloff_step_mohm", {"mode": plan.MODE_IMPEDANCE, "max_impedance_mohm": 50_000, "min_impedance_mohm": 20_000}),
 ]
 
 
@@ -67,9 +78,19 @@ def test_a_contradiction_is_found_and_blamed_on_a_parameter(blamed: str, change:
     assert CONTRADICTIONS[found][0] == blamed
 
 
-def test_every_contradiction_can_be_run_into() -> None:
+def test_a_mode_that_a_firmware_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MODES_AVAILABLE", (plan.MODE_TEMPERATURE,))
+    assert CONTRADICTIONS[plan.contradiction(table(GOOD | {"mode": plan.MODE_POWER}))][0] == "mode"
+
+
+@pytest.mark.parametrize("mode", range(len(plan.MODE_NAMES)))
+def test_every_mode_has_values_that_contradict_nothing(mode: int) -> None:
+    assert plan.contradiction(table(GOOD | (PULSED if mode == plan.MODE_PULSED else {"mode": mode}))) == -1
+
+
+def test_every_contradiction_but_the_missing_mode_can_be_run_into() -> None:
     found = {plan.contradiction(table(GOOD | change)) for _, change in BREAKERS}
-    assert found == set(range(len(CONTRADICTIONS)))
+    assert found == set(range(1, len(CONTRADICTIONS)))
 
 
 @pytest.mark.parametrize(
