@@ -39,7 +39,7 @@ class VirtualBoard:
         self._adc_next = bytearray(_ADC)
         self._inputs = 0
         self._rx = bytearray(RX_MAX)
-        self._rx_count = 0
+        self.received = 0
         self._rx_next = 0
         self._tx = bytearray(RESPONSE_SIZE)
         self._tx_count = 0
@@ -63,7 +63,7 @@ class VirtualBoard:
         self._adc_next[0] = 0
         self._adc_next[1] = 0
         self._inputs = inputs
-        self._rx_count = received
+        self.received = received
         self._rx_next = 0
         if received:
             self._rx[:] = stimulus[STIMULUS_HEAD : STIMULUS_HEAD + RX_MAX]
@@ -161,7 +161,7 @@ class VirtualBoard:
         self._tx_count += count
 
     def link_read(self):
-        if self._rx_next >= self._rx_count:
+        if self._rx_next >= self.received:
             return -1
         byte = self._rx[self._rx_next]
         self._rx_next += 1

@@ -32,7 +32,8 @@ class VirtualDevice:
     def live(self):
         """What may be done while energised: listen, tick. Nothing in it may allocate."""
         controller = self.controller
-        controller.listen(RX_PER_TICK)
+        if self.board.received:
+            controller.listen(RX_PER_TICK)
         elapsed = self.pacer.elapsed(self.board.ticks_us())
         if elapsed:
             controller.tick(elapsed, self.pacer.late_us)
