@@ -661,7 +661,7 @@ class Controller:
         self.watch.begin(self._control.temperature_mC, self._coolest_mC())
         self._watched_tick = self.tick_count
         self.power.begin_run()
-        self.loop.reset()
+        self.loop.begin(self.watch.base_mC)
         self.mode.begin()
         self.board.watchdog_start(WATCHDOG_MS)
         self.meter.begin_period()  # the dead-man's test at ARM has made ticks late, and nobody was heated then
@@ -760,7 +760,10 @@ class Controller:
             value("min_current_uA"),
             value("min_impedance_mohm"),
         )
-        self.loop.configure(value("kp_mW_per_C"), value("ki_mW_per_C_s"), value("feedforward_mW_s_per_C"))
+        self.loop.configure(
+            value("kp_mW_per_C"), value("ki_mW_per_C_s"), value("feedforward_mW_s_per_C"), value("gain_mC_per_W")
+        )
+        self.ramp.configure(value("rounding_ms"))
         self.end_point.configure(self.values)
         self.sequence.configure(
             value("hold_ms"),

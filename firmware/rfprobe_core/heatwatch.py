@@ -47,7 +47,7 @@ class HeatWatch:
         self._slow_mC_per_W = 0
         self._slow_ticks = 30
         self._may_boil = False
-        self._base_mC = 0
+        self.base_mC = 0
         self._warm_start = False
         self._begin_at(0, False)
 
@@ -74,7 +74,7 @@ class HeatWatch:
         self._begin_at(base, control_mC - base > 3_000)
 
     def _begin_at(self, base_mC, warm):
-        self._base_mC = base_mC
+        self.base_mC = base_mC
         self._warm_start = warm
         self._energy_mJ = 0
         self._power_16th_mW = 0
@@ -102,8 +102,8 @@ class HeatWatch:
         if expected > _JUDGED_FROM_MC:
             share = self._share(rise, expected, ticks)
         demanded = (expected >> 6) * share >> 4  # 2^21 / 64 · 2^14 < 2^30
-        if self._may_boil and demanded > _BOILING_READS_MC - self._base_mC:
-            demanded = _BOILING_READS_MC - self._base_mC
+        if self._may_boil and demanded > _BOILING_READS_MC - self.base_mC:
+            demanded = _BOILING_READS_MC - self.base_mC
         self.shortfall_mC = demanded - rise
         self.not_moved_mC = 0
         if rise < _STIRRED_MC:
@@ -117,7 +117,7 @@ class HeatWatch:
         self.not_cooled_mC = 0
 
     def _rise(self, reading_mC):
-        rise = reading_mC - self._base_mC
+        rise = reading_mC - self.base_mC
         if rise < 0:
             return 0
         return rise if rise < _RISE_MAX_MC else _RISE_MAX_MC
@@ -141,10 +141,10 @@ class HeatWatch:
         fast += ((power * self._fast_mC_per_W // 1_000 << 4) - fast) * ticks // self._fast_ticks
         slow += ((power * self._slow_mC_per_W // 1_000 << 4) - slow) * ticks // self._slow_ticks
         if self._may_boil:
-            beyond = fast + slow - (_BOILS_MC - self._base_mC << 4)
+            beyond = fast + slow - (_BOILS_MC - self.base_mC << 4)
             if beyond > 0:  # the fast term gives way, so that the fall after RF has ended is not overrated
                 fast = fast - beyond if fast > beyond else 0
-                slow = (_BOILS_MC - self._base_mC << 4) - fast
+                slow = (_BOILS_MC - self.base_mC << 4) - fast
         self._fast_16th_mC = fast
         self._slow_16th_mC = slow
         return fast + slow >> 4

@@ -120,6 +120,8 @@ PARAMETERS = (
     ("kp_mW_per_C", PROFILE, 0, 20_000, 0),
     ("ki_mW_per_C_s", PROFILE, 0, 4_000, 0),
     ("feedforward_mW_s_per_C", PROFILE, 0, 20_000, 0),
+    ("gain_mC_per_W", PROFILE, 0, 16_000, 0),
+    ("rounding_ms", PROFILE, 0, 60_000, 0),
     # How the tip warms at least, by power, in the coldest tissue the probe is for: see heatwatch.py.
     ("tip_lag_ms", PROFILE, 300, 10_000, 1_000),
     ("tip_fast_mC_per_W", PROFILE, 1, 16_000, 1),

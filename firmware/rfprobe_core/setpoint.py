@@ -1,4 +1,8 @@
-"""The ramped set-point: from where the tissue is to the target, and never above it."""
+"""The ramped set-point: from where the tissue is to the target, and never above it.
+
+Its end is rounded, because heat that is on its way arrives after the power has gone: where the set-point stopped at
+once, the tissue would go on.
+"""
 
 
 class SetpointRamp:
@@ -8,8 +12,13 @@ class SetpointRamp:
         self._now_uC = 0
         self._target_uC = 0
         self._rate_mC_per_s = 0
+        self._rounding_ms = 0
         self.value_mC = 0
         self.rate_mC_per_s = 0  # as it moves now
+
+    def configure(self, rounding_ms):
+        """The end is approached with this time constant (0…60 000; 0: at the full rate), and an eighth of the rate."""
+        self._rounding_ms = rounding_ms
 
     def begin(self, start_mC, target_mC, rate_mC_per_s):
         """Start at `start_mC` (limited to the target) towards `target_mC`."""
@@ -27,6 +36,10 @@ class SetpointRamp:
         now_uC = self._now_uC
         left_uC = self._target_uC - now_uC
         rate = self._rate_mC_per_s * permille // 1_000  # ≤ 5e3 · 3e3
+        if rate > 0 and self._rounding_ms:
+            most = left_uC // self._rounding_ms + (self._rate_mC_per_s >> 3)  # µ°C / ms is m°C / s
+            if rate > most:
+                rate = most if most > 0 else 1
         step_uC = rate * 10 * ticks  # ≤ 15e3 · 10 · 100
         if step_uC >= left_uC:
             if left_uC == 0:

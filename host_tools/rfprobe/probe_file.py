@@ -96,11 +96,18 @@ class FootswitchTable(Table):
 
 
 class ControlTable(Table):
-    """`[control]`: gains of the temperature loop for this probe."""
+    """`[control]`: gains of the temperature loop for this probe.
+
+    The gains are for tissue that rises by `gain_C_per_W` while it warms; the device scales them, within a half and
+    twice, by the rise that it measures. 0: it does not. `rounding_s` is the time constant with which the set-point comes
+    to its target; 0: at the full rate.
+    """
 
     kp_mW_per_C: Annotated[float, Quantity("kp_mW_per_C", 1, "mW/°C")]
     ki_mW_per_C_s: Annotated[float, Quantity("ki_mW_per_C_s", 1, "mW/(°C·s)")]
     feedforward_mW_s_per_C: Annotated[float, Quantity("feedforward_mW_s_per_C", 1, "mW·s/°C")]
+    gain_C_per_W: Annotated[float, Quantity("gain_mC_per_W", 1000, "°C/W")] = 0.0
+    rounding_s: Annotated[float, Quantity("rounding_ms", 1000, "s")] = 0.0
 
 
 class TipResponseTable(Table):
