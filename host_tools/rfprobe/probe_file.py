@@ -99,8 +99,8 @@ class ControlTable(Table):
     """`[control]`: gains of the temperature loop for this probe.
 
     The gains are for tissue that rises by `gain_C_per_W` while it warms; the device scales them, within a half and
-    twice, by the rise that it measures. 0: it does not. `rounding_s` is the time constant with which the set-point comes
-    to its target; 0: at the full rate.
+    twice, by the rise that it measures. 0: it does not. `rounding_s` is the time constant with which the set-point
+    comes to its target; 0: at the full rate.
     """
 
     kp_mW_per_C: Annotated[float, Quantity("kp_mW_per_C", 1, "mW/°C")]

@@ -4,7 +4,6 @@ The others get the gains that a grid search on the training tissues likes best f
 shipped probes. Judged on 200 other tissues, by the tissue at the sensor's place.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -13,7 +12,8 @@ from statistics import median
 
 from rich.progress import Progress
 
-from tests.bench.control.closed_loop import Quality, Task, run as run_one
+from tests.bench.control.closed_loop import Quality, Task
+from tests.bench.control.closed_loop import run as run_one
 from tests.bench.control.controllers import Controller, Firmware, OnOff, PlainPi, SimplePid
 from tests.bench.control.worlds import JUDGED, TRAINING, World, world
 
@@ -87,7 +87,10 @@ def best_gains(
     pool: ProcessPoolExecutor, task: Task, maker: Callable[..., Controller], grid: Sequence[Sequence[float]], told: str
 ) -> Sequence[float]:
     """The grid's gains with the smallest objective on the training tissues."""
-    jobs = {gains: [pool.submit(one, task, partial(maker, gains, task.ceiling_W), seed) for seed in TRAINING] for gains in map(tuple, grid)}
+    jobs = {
+        gains: [pool.submit(one, task, partial(maker, gains, task.ceiling_W), seed) for seed in TRAINING]
+        for gains in map(tuple, grid)
+    }
     with Progress(transient=True) as progress:
         tried = {
             gains: objective(task, [job.result() for job in runs])
@@ -119,7 +122,14 @@ def run() -> list[dict[str, object]]:
         for task in TASKS:
             rows.append(_bounds_row(task))
             for name, changed in OURS:
-                rows.append(row(task, name, "shipped", list(pool.map(partial(one, task, partial(_ours, task, changed)), JUDGED, chunksize=10))))
+                rows.append(
+                    row(
+                        task,
+                        name,
+                        "shipped",
+                        list(pool.map(partial(one, task, partial(_ours, task, changed)), JUDGED, chunksize=10)),
+                    )
+                )
             for name, maker, grid in PEERS:
                 gains = best_gains(pool, task, maker, grid(task.name), name)
                 make = partial(maker, gains, task.ceiling_W)

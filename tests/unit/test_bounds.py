@@ -204,13 +204,25 @@ def temperature_loop(checked: Checked, examples: int) -> None:
         parameter("kp_mW_per_C"),
         parameter("ki_mW_per_C_s"),
         parameter("feedforward_mW_s_per_C"),
+        parameter("gain_mC_per_W"),
+        temperatures,
         steps,
     )
-    def run(kp: int, ki: int, feedforward: int, steps: list[tuple[int, ...]]) -> None:
+    def run(kp: int, ki: int, feedforward: int, gain: int, base_mC: int, steps: list[tuple[int, ...]]) -> None:
         loop = module.TemperatureLoop()
-        loop.configure(kp, ki, feedforward)
+        loop.configure(kp, ki, feedforward, gain)
+        loop.begin(base_mC)
         for arguments in steps:
             loop.update(*arguments)
+
+    @drive(examples, st.sampled_from((16_000, 1)), st.sampled_from((3_001, 300_000)))
+    def learn_for_long(gain: int, rise_mC: int) -> None:
+        """Long enough that the learnt power and the scale come to their ends."""
+        loop = module.TemperatureLoop()
+        loop.configure(20_000, 4_000, 20_000, gain)
+        loop.begin(0)
+        for _ in range(150):
+            loop.update(rise_mC + 20_000, -15_000, rise_mC, 25, 50_000, 1_000_000)
 
 
 @exercise
@@ -292,10 +304,12 @@ def setpoint(checked: Checked, examples: int) -> None:
         corners(*CORRECTED),
         parameter("target_mC"),
         parameter("ramp_mC_per_s"),
+        parameter("rounding_ms"),
         st.lists(st.tuples(corners(1, 100), corners(-3_000, 1_000)), max_size=5),
     )
-    def run(start_mC: int, target_mC: int, rate: int, steps: list[tuple[int, int]]) -> None:
+    def run(start_mC: int, target_mC: int, rate: int, rounding_ms: int, steps: list[tuple[int, int]]) -> None:
         ramp = module.SetpointRamp()
+        ramp.configure(rounding_ms)
         ramp.begin(start_mC, target_mC, rate)
         for elapsed, permille in steps:
             ramp.advance(elapsed, permille)
