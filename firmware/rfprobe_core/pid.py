@@ -36,7 +36,7 @@ class TemperatureLoop:
         self._begin_at(0)
 
     def configure(self, kp_mW_per_C, ki_mW_per_C_s, feedforward_mW_s_per_C, gain_mC_per_W):
-        """`gain_mC_per_W` (0…16 000): the rise per watt, while it warms, that the gains are for; 0: they stay as told."""
+        """`gain_mC_per_W` (0…16 000): the rise per watt, while it warms, that the gains are for; 0: they are fixed."""
         self.kp_mW_per_C = kp_mW_per_C
         self.ki_mW_per_C_s = ki_mW_per_C_s
         self.feedforward_mW_s_per_C = feedforward_mW_s_per_C

@@ -96,7 +96,8 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
     df = session.df[session.df["channel"] == channel]
     parameters = session.parameters()
     target_C = parameters["target_mC"] / 1000 if "target_mC" in parameters else None
-    course = find_course(df, target_C)
+    rounded_s = 0.875 * parameters.get("rounding_ms", 0) / 1000  # see setpoint.py: from there on by τ and an eighth
+    course = find_course(df, target_C, rounded_s, rounded_s * parameters.get("ramp_mC_per_s", 0) / 1000)
     judged_on, time_s, temperature_C = _judged_series(session, df)
     mode = plan.MODE_NAMES[parameters.get("mode", plan.MODE_TEMPERATURE)]
     quality = Quality()
@@ -158,10 +159,11 @@ def _device_verdict(session: Session) -> tuple[str, str] | None:
     return words.name_of(protocol.RESULT_NAMES, result), words.name_of(protocol.CAUSES, cause)
 
 
-def find_course(df: "pd.DataFrame", target_C: float | None) -> Course:
+def find_course(df: "pd.DataFrame", target_C: float | None, rounded_s: float = 0.0, rounded_C: float = 0.0) -> Course:
     """The parts of the last run in this telemetry.
 
-    The ramp ends with the first set-point that is the target.
+    The ramp ends with the first set-point that is the target. Where its end is rounded, over the last `rounded_C`, it
+    counts as ended when it would have without: `rounded_s` after it came so near.
     """
     import numpy as np
 
@@ -175,10 +177,12 @@ def find_course(df: "pd.DataFrame", target_C: float | None) -> Course:
     run[begins[-1] :] = True
     hold = run & (state == "HOLD")
     setpoint_C = df["setpoint_C"].to_numpy(dtype=float)
-    reached = run & (setpoint_C >= (math.inf if target_C is None else target_C) - 1e-9)
+    missing_C = (math.inf if target_C is None else target_C) - setpoint_C
+    reached = run & (missing_C <= 1e-9)
+    near_s = _first(time_s[run & (missing_C <= rounded_C + 1e-9)]) if reached.any() else None
     return Course(
         start_s=float(time_s[begins[-1]]),
-        ramp_end_s=_first(time_s[reached]),
+        ramp_end_s=None if near_s is None else near_s + rounded_s,
         hold_start_s=_first(time_s[hold]),
         hold_end_s=_first(time_s[hold][::-1]),
     )
