@@ -1,13 +1,15 @@
 """How well a temperature is held, beside others: the same tissues, sensors, ramp and ceiling of power.
 
 The others get the gains that a grid search on the training tissues likes best for each; ours are those of the
-shipped probes. Judged on 200 other tissues, by the tissue at the sensor's place.
+shipped probes. Judged on 200 other tissues, by the tissue at the sensor's place. The objective of the search is the
+largest of the five figures' shares of their bounds, and a tenth of their sum.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
+from pathlib import Path
 from statistics import median
 
 from rich.progress import Progress
@@ -33,9 +35,10 @@ BAND_C = (0.1, 0.5)
 UNSETTLED_s = 300.0
 
 Make = Callable[[World], Controller]
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "control-quality.md"
 
 
-def _ours(task: Task, changed: tuple[tuple[str, int], ...], given: World) -> Controller:
+def ours(task: Task, changed: tuple[tuple[str, int], ...], given: World) -> Controller:
     return Firmware(task.plan, task.probe, given.lag_believed_s, **dict(changed))
 
 
@@ -99,14 +102,15 @@ def best_gains(
     return min(tried, key=lambda gains: tried[gains])
 
 
-def row(task: Task, name: str, gains: str, qualities: Sequence[Quality]) -> dict[str, object]:
+def row(task: Task, name: str, gains: str, grid: str, qualities: Sequence[Quality]) -> dict[str, object]:
     found = figures(qualities)
     within = all(figure <= bound for figure, bound in zip(found, BOUNDS[task.name], strict=True))
     peak_C = max(each.peak_C for each in qualities)
     return {
         "task": task.name,
         "controller": name,
-        "gains (kp W/°C, ki W/°C/s, kd)": gains,
+        "gains kp W/°C, ki W/°C/s, kd": gains,
+        "grid": grid,
         "overshoot °C median / worst": f"{found[0]:.2f} / {found[1]:.2f}",
         "±2 % after s median / worst": f"{found[2]:.1f} / {found[3]:.1f}",
         "steady error °C worst": f"{found[4]:.3f}",
@@ -120,24 +124,24 @@ def run() -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     with ProcessPoolExecutor() as pool:
         for task in TASKS:
+
+            def judged(make: Make, task: Task = task) -> list[Quality]:
+                return list(pool.map(partial(one, task, make), JUDGED, chunksize=10))
+
             rows.append(_bounds_row(task))
             for name, changed in OURS:
-                rows.append(
-                    row(
-                        task,
-                        name,
-                        "shipped",
-                        list(pool.map(partial(one, task, partial(_ours, task, changed)), JUDGED, chunksize=10)),
-                    )
-                )
-            for name, maker, grid in PEERS:
-                gains = best_gains(pool, task, maker, grid(task.name), name)
-                make = partial(maker, gains, task.ceiling_W)
+                rows.append(row(task, name, "shipped", "", judged(partial(ours, task, changed))))
+            for name, maker, grid_of in PEERS:
+                grid = grid_of(task.name)
+                gains = best_gains(pool, task, maker, grid, name)
                 told = " ".join(f"{gain:g}" for gain in gains)
-                rows.append(row(task, name, told, list(pool.map(partial(one, task, make), JUDGED, chunksize=10))))
-    print(f"Grids, on {len(TRAINING)} training tissues: kp {KP}, ki {KI}, kd {KD}, on {ON_W} W, band {BAND_C} °C.")
-    print("Objective: the largest of the five figures' shares of their bounds, and a tenth of their sum.")
+                rows.append(row(task, name, told, _told(grid), judged(partial(maker, gains, task.ceiling_W))))
     return rows
+
+
+def _told(grid: Sequence[Sequence[float]]) -> str:
+    """The values tried of each gain: `0.5 1 2 × 0.1 0.2`."""
+    return " × ".join(" ".join(f"{value:g}" for value in sorted({*values})) for values in zip(*grid, strict=True))
 
 
 def _bounds_row(task: Task) -> dict[str, object]:
@@ -145,7 +149,8 @@ def _bounds_row(task: Task) -> dict[str, object]:
     return {
         "task": task.name,
         "controller": "bounds",
-        "gains (kp W/°C, ki W/°C/s, kd)": "",
+        "gains kp W/°C, ki W/°C/s, kd": "",
+        "grid": "",
         "overshoot °C median / worst": f"{over:.2f} / {over_worst:.2f}",
         "±2 % after s median / worst": f"{settling:.1f} / {settling_worst:.1f}",
         "steady error °C worst": f"{steady:.3f}",
