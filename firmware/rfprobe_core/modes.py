@@ -52,6 +52,7 @@ class TemperatureMode:
         self._rate_mC_per_s = values[INDEX["ramp_mC_per_s"]]
         self._ceiling_mW = min(allowed_power_mW(values), values[INDEX["stage_power_mW"]])
         self._test_power_mW = values[INDEX["test_power_mW"]]
+        self._loop.learns = True
 
     def begin(self):
         """A run begins."""
@@ -129,6 +130,7 @@ class PowerMode(TemperatureMode):
         TemperatureMode.configure(self, values, control)
         # the plan is refused where plan or stage allow less; only a missing calibration makes it less here
         self._ceiling_mW = min(self._ceiling_mW, values[INDEX["power_mW"]])
+        self._loop.learns = False
 
     def _bound_ramp(self, corrected_mC):
         self._ramp.keep_below(corrected_mC + _LEAD_MC)

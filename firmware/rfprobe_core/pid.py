@@ -33,6 +33,7 @@ class TemperatureLoop:
         self.ki_mW_per_C_s = 0
         self.feedforward_mW_s_per_C = 0
         self.gain_mC_per_W = 0
+        self.learns = True  # where power is what is wanted, and the loop a ceiling, its gains stay as they are
         self._begin_at(0)
 
     def configure(self, kp_mW_per_C, ki_mW_per_C_s, feedforward_mW_s_per_C, gain_mC_per_W):
@@ -72,7 +73,7 @@ class TemperatureLoop:
             error = -_ERROR_LIMIT_MC
         self._follow_achieved(achieved_mW)
         scale = _SCALE_ONE
-        if self.gain_mC_per_W:
+        if self.gain_mC_per_W and self.learns:
             scale = self._learn(corrected_mC - self._base_mC, achieved_mW, ticks)
         # ki · scale · error ≤ 8e3 · 5e3 = 4e7 µW/s, · 25 ticks = 1e9 < 2^30
         limited = error

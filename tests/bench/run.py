@@ -3,7 +3,7 @@
 Where it names a `PAGE`, what does not depend on the machine, the table is written there too.
 """
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -18,10 +18,7 @@ def main() -> None:
     for path in sorted(Path(__file__).parent.glob("bench_*.py")):
         if wanted and path.stem.removeprefix("bench_") not in wanted:
             continue
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = importlib.import_module(f"tests.bench.{path.stem}")
         rows = module.run()
         table = Table(title=(module.__doc__ or path.stem).splitlines()[0], title_justify="left")
         for column in rows[0]:

@@ -135,7 +135,8 @@ def test_the_shipped_profiles_are_good(name: str) -> None:
     radius_mm = equal_impedance_radius_mm(table.tip_mm, table.diameter_mm)
     assert table.electrode_radius_mm == pytest.approx(radius_mm, abs=0.006)
     assert probe.roles == ("control", "boundary", "guard")
-    assert probe.profile.thermocouple[0].place_mm == table.electrode_radius_mm
+    at_the_edge = name.endswith("-zone")
+    assert (probe.profile.thermocouple[0].place_mm == table.electrode_radius_mm) != at_the_edge
 
 
 @pytest.mark.parametrize("name", names("probes"))

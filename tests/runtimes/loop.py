@@ -78,9 +78,9 @@ def probe_with_both_chips() -> ProbeFile:
 
 
 def short_values(fitted: ProbeFile | None = None, **changes: int) -> dict[str, int]:
-    """The vertebra plan with a steep ramp to 50 °C and a hold of two seconds."""
+    """The vertebra plan with a ramp of 3 °C/s to 50 °C and a hold of two seconds."""
     values = device_values(read_plan(ROOT / "plans" / "vertebra-70C.toml"), fitted or probe())
-    short = {"target_mC": 50_000, "ramp_mC_per_s": 5_000, "hold_ms": 2_000, "cooldown_ms": 500}
+    short = {"target_mC": 50_000, "ramp_mC_per_s": 3_000, "hold_ms": 2_000, "cooldown_ms": 500}
     return values | short | changes
 
 
