@@ -58,7 +58,7 @@ class TemperatureLoop:
         self.reset()
         self._base_mC = base_mC
         self._power_16th_mW = 0
-        self._scale_16th = _SCALE_ONE << 4
+        self.scale_16th = _SCALE_ONE << 4
 
     def update(self, setpoint_mC, rate_mC_per_s, corrected_mC, ticks, ceiling_mW, achieved_mW):
         """One control interval of `ticks` (1…25) later.
@@ -123,5 +123,5 @@ class TemperatureLoop:
                 wanted = _SCALE_LEAST
             elif wanted > _SCALE_MOST:
                 wanted = _SCALE_MOST
-            self._scale_16th += (wanted * 16 - self._scale_16th) * ticks // _LEARN_TICKS
-        return self._scale_16th >> 4
+            self.scale_16th += (wanted * 16 - self.scale_16th) * ticks // _LEARN_TICKS
+        return self.scale_16th >> 4

@@ -33,6 +33,7 @@ from rfprobe.commands_report import report
 from rfprobe.commands_run import run, stop
 from rfprobe.commands_sessions import sessions_app
 from rfprobe.commands_simulate import simulate
+from rfprobe.commands_tune import tune
 from rfprobe.errors import ExitCode, ExpectedError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -178,6 +179,7 @@ app.command(epilog="Example: rfprobe replay last --speed 10")(replay)
 app.command(epilog="Example: rfprobe bundle last -o bug.zip && rfprobe bundle rerun bug.zip")(bundle)
 app.command(epilog="Example: rfprobe flash rfprobe.uf2 --board rpi_pico")(flash)
 app.command(epilog="Example: rfprobe deploy --board rpi_pico")(deploy)
+app.command(epilog="Example: rfprobe tune --probe bone-10mm --tissue liver")(tune)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(plan_app, name="plan")
 app.add_typer(sessions_app, name="sessions")

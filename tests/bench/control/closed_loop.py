@@ -6,12 +6,13 @@ measured as they are. No limit of the table trips here: control is judged, and t
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from rfprobe.sim.sensors import TC_CODES_PER_C, ThermocoupleModel
 from rfprobe.sim.tissue import SphereTissue
 from rfprobe_core.power import FRACTION_FULL, PowerLoop
-from tests.bench.control.controllers import CONVERSION_TICKS, Controller, Firmware
+from tests.bench.control.controllers import CONVERSION_S, CONVERSION_TICKS, Controller, Firmware
 from tests.bench.control.worlds import World
 
 TICK_S = 0.01
@@ -43,6 +44,8 @@ class Quality:
     settling_s: float
     steady_error_C: float
     peak_C: float
+    restless_W: float
+    """Root mean square of the change of power from one conversion to the next, in the hold."""
     disturbed_C: float = 0.0
     """The largest deviation after the disturbance, °C."""
     recovery_s: float = 0.0
@@ -91,6 +94,7 @@ def run(world: World, task: Task, controller: Controller, disturbance: Disturban
     demand_mW = 0
     energy_J = 0.0
     truth: list[float] = []
+    asked_mW: list[int] = []
     peak_C = start_C
     for tick in range(1, ticks + 1):
         energy_J += stage.tick(demand_mW, tissue.impedance_ohm) * TICK_S
@@ -108,7 +112,14 @@ def run(world: World, task: Task, controller: Controller, disturbance: Disturban
         if tick % CONVERSION_TICKS == 0:
             reference_C = min(start_C + task.ramp_C_per_s * tick * TICK_S, task.target_C)
             demand_mW = round(controller.power_W(code / TC_CODES_PER_C, reference_C) * 1000)
-    return _judge(truth, task, start_C, ramp_s, peak_C, disturbance)
+            asked_mW.append(demand_mW)
+    restless_W = _restless_W(asked_mW[round(ramp_s / CONVERSION_S) :])
+    return replace(_judge(truth, task, start_C, ramp_s, peak_C, disturbance), restless_W=restless_W)
+
+
+def _restless_W(asked_mW: list[int]) -> float:
+    changes = [after - before for before, after in pairwise(asked_mW)]
+    return math.sqrt(sum(change**2 for change in changes) / len(changes)) / 1000
 
 
 def _settled_s(errors_C: list[float], tolerance_C: float) -> float:
@@ -139,6 +150,7 @@ def _judge(
         settling_s=_settled_s(before[at:], tolerance_C),
         steady_error_C=abs(sum(held) / len(held)),
         peak_C=peak_C,
+        restless_W=0.0,
         disturbed_C=disturbed_C,
         recovery_s=recovery_s,
     )
