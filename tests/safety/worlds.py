@@ -80,13 +80,16 @@ def run(
     seed: int = 1,
     runtime: str = "cpython",
     sigma_C: float | None = None,
+    control_lag_s: float | None = None,
 ) -> Outcome:
-    """Run to the verdict. `sigma_C` is the noise of every thermocouple."""
+    """Run to the verdict. `sigma_C` is the noise of every thermocouple, `control_lag_s` the true lag of the first."""
     fitted = of or probe()
     plant = Plant(world, fitted, seed, [parse_fault(each, fitted.roles) for each in faults])
     if sigma_C is not None:
         for model in plant.thermocouples:
             model.sigma_C = sigma_C
+    if control_lag_s is not None:
+        plant.thermocouples[0].set_lag(control_lag_s)
     device = LockStep(plant, make_runtime(runtime, NONCE_SEED, UID))
     client = RunClient(given, protocol.protocol_digest())
     frames: list[Frame] = []
