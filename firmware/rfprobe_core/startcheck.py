@@ -35,13 +35,29 @@ class StartCheck:
         self._spread_mC = values[INDEX["start_spread_mC"]]
 
     def judge(self):
-        """An ACK code, by the last believed reading of each thermocouple with a role."""
-        places = [place for place in range(THERMOCOUPLES) if self._thermocouples[place].role != ROLE_NONE]
-        for place in places:
-            code = self._judge_window(place)
-            if code != ACK_OK:
-                return code
-        return self._judge_spread(places)
+        """An ACK code, by the last believed reading of each thermocouple with a role. Allocates nothing."""
+        total_mC = count = 0
+        coolest = warmest = -1
+        readings = self._thermocouples
+        for place in range(THERMOCOUPLES):
+            if readings[place].role != ROLE_NONE:
+                code = self._judge_window(place)
+                if code != ACK_OK:
+                    return code
+                reading_mC = readings[place].temperature_mC
+                total_mC += reading_mC  # within the window: 4 · 6e4
+                count += 1
+                if warmest < 0 or reading_mC > readings[warmest].temperature_mC:
+                    warmest = place
+                if coolest < 0 or reading_mC < readings[coolest].temperature_mC:
+                    coolest = place
+        coolest_mC, warmest_mC = readings[coolest].temperature_mC, readings[warmest].temperature_mC
+        if warmest_mC - coolest_mC <= self._spread_mC:
+            return ACK_OK
+        # which of them is wrong is told by all: the one that is further from their mean
+        if count * (coolest_mC + warmest_mC) < 2 * total_mC:
+            return self._tell(ACK_START_SPREAD, "start_disagreement", coolest, warmest_mC)
+        return self._tell(ACK_START_SPREAD, "start_disagreement", warmest, coolest_mC)
 
     def _judge_window(self, place):
         low_mC, high_mC = self._low_mC, self._high_mC
@@ -49,25 +65,12 @@ class StartCheck:
         thermocouple = self._thermocouples[place]
         reading_mC = thermocouple.temperature_mC
         if thermocouple.role == ROLE_GUARD:
-            inside = GUARD_START_LOW_MC <= reading_mC <= GUARD_START_HIGH_MC
-            code = code if inside else ACK_GUARD
+            if not GUARD_START_LOW_MC <= reading_mC <= GUARD_START_HIGH_MC:
+                code = ACK_GUARD
             low_mC, high_mC = max(low_mC, GUARD_START_LOW_MC), min(high_mC, GUARD_START_HIGH_MC)
         if low_mC <= reading_mC <= high_mC:
             return ACK_OK
         return self._tell(code, "start_temperature", place, low_mC if reading_mC < low_mC else high_mC)
-
-    def _judge_spread(self, places):
-        """Which of them is to blame is told by all: it is the one that is further from their mean."""
-        readings_mC = [self._thermocouples[place].temperature_mC for place in places]
-        coolest_mC, warmest_mC = min(readings_mC), max(readings_mC)
-        if warmest_mC - coolest_mC <= self._spread_mC:
-            return ACK_OK
-        mean_mC = sum(readings_mC) // len(readings_mC)  # within the window: 4 · 6e4
-        blamed_mC, against_mC = warmest_mC, coolest_mC
-        if mean_mC - coolest_mC > warmest_mC - mean_mC:
-            blamed_mC, against_mC = coolest_mC, warmest_mC
-        place = places[readings_mC.index(blamed_mC)]
-        return self._tell(ACK_START_SPREAD, "start_disagreement", place, against_mC)
 
     def _tell(self, code, cause, place, against_mC):
         self.place = place

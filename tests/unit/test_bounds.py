@@ -588,6 +588,17 @@ def _in_any_way(made: Bench, state: int) -> None:
 
 
 @exercise
+def starts_that_are_refused(checked: Checked, examples: int) -> None:
+    made = bench(checked).in_state(protocol.IDLE)
+    for reading_C in (45.0, 5.0):
+        made.board.chips[0].show(reading_C)
+        made.tick(150)
+        made.take_lease()
+        made.say(command_line(round(reading_C), "ARM", made.controller.digest, NONCE))
+        assert made.state == protocol.IDLE
+
+
+@exercise
 def rare_moments(checked: Checked, examples: int) -> None:
     """What chance seldom brings: counters at their ends, the foot-switch, a ceiling, a contradiction."""
     made = bench(checked, first_tick=protocol.U32_MAX)
@@ -627,14 +638,6 @@ def rare_moments(checked: Checked, examples: int) -> None:
             made.board.load_ohm = 100.0 if at < 600 else 140.0
             made.take_lease()
             made.tick()
-
-    made = bench(checked).in_state(protocol.IDLE)
-    for place, reading_C in ((0, 45.0), (0, 5.0)):
-        made.board.chips[place].show(reading_C)
-        made.tick(150)
-        made.take_lease()
-        made.say(command_line(round(reading_C), "ARM", made.controller.digest, NONCE))
-        assert made.state == protocol.IDLE
 
     made = bench(checked, {"mains_hz": 55})
     assert made.controller.configure() < 0
