@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rfprobe.errors import EnvironmentProblem
-from rfprobe_core import protocol, safety
+from rfprobe_core import plan, protocol, safety
 
 from .tick_run import TickRecord, four_thermocouples, measuring_image, run_ticks
 
@@ -59,6 +59,34 @@ def test_ramp_is_in_time_and_off_the_heap(ramp: TickRecord) -> None:
 
 def test_telemetry_is_never_more_than_a_tick_off(ramp: TickRecord) -> None:
     assert np.all(np.diff(ramp.telemetry_ticks) <= 6)
+
+
+POWER = {"power_mW": 6_000, "target_mC": 80_000, "hold_ms": 60_000, "max_rf_on_ms": 120_000}
+# In each: its plan, what the tissue does of itself, and the states that have to be among those measured.
+MODES = {
+    "power": (POWER | {"mode": plan.MODE_POWER}, (), {protocol.HOLD}),
+    "impedance": (
+        POWER | {"mode": plan.MODE_IMPEDANCE, "rolloff_step_mohm": 20_000, "rest_ms": 1_000},
+        ("impedance_rise=1.0@4.0+0.6",),
+        {protocol.HOLD, protocol.REST},
+    ),
+    "pulsed": (
+        POWER | {"mode": plan.MODE_PULSED, "target_mC": 41_000, "max_temperature_mC": 45_000},
+        (),
+        {protocol.HOLD, protocol.REST},
+    ),
+    "dose": ({"end_by": plan.END_DOSE, "hold_ms": 60_000, "max_rf_on_ms": 120_000}, (), {protocol.RAMP}),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_is_in_time_and_off_the_heap(image: Path, tmp_path: Path, mode: str) -> None:
+    changes, faults, states = MODES[mode]
+    record = run_ticks(image, four_thermocouples(tmp_path), changes, 400, faults)
+    print(f"\n{mode}:", end=" ")
+    assert set(record.state) >= states
+    assert_in_time(record)
 
 
 @pytest.mark.long
