@@ -8,6 +8,7 @@ rp2), here in RAM.
 import os
 import sys
 
+import vfs
 from calibration_files import CalibrationFiles
 from onboard.calibrated import copies_of
 
@@ -48,11 +49,16 @@ def _content(path):
         return file.read()
 
 
+def _format_and_mount(device):
+    vfs.VfsLfs2.mkfs(device, progsize=PROGRAMMED_BYTES)
+    fresh = vfs.VfsLfs2(device, progsize=PROGRAMMED_BYTES, mtime=False)  # no times: the same bytes each time
+    vfs.mount(fresh, "/flash")
+
+
 def main():
     copies = copies_of(sys.argv[1])
     flash = RamFlash(int(sys.argv[2]))
-    os.VfsLfs2.mkfs(flash, progsize=PROGRAMMED_BYTES)
-    os.mount(os.VfsLfs2(flash, progsize=PROGRAMMED_BYTES, mtime=False), "/flash")  # no time: the same bytes each time
+    _format_and_mount(flash)
     contents = [_content(path) for path in sys.argv[3:]]
     os.chdir("/flash")
     for path, content in zip(sys.argv[3:], contents):
@@ -63,7 +69,7 @@ def main():
         if copies[copy]:
             files.calibration_write(copy, copies[copy])
     os.chdir("/")
-    os.umount("/flash")
+    vfs.umount("/flash")
     sys.stdout.buffer.write(flash.data)
 
 
