@@ -53,9 +53,9 @@ def worst_under_way_us(told: dict[str, Any]) -> float:
 def figures(told: dict[str, Any]) -> str:
     frames, tick = told["frames"], told["tick"]
     return (
-        f"{told['result']} by {told['stop_reason']}, {frames['received']} frames, {frames['lost']} lost, tick median "
-        f"{tick['cost_us_median']:.0f} µs, worst {worst_under_way_us(told):.0f} ({tick['cost_us_max']:.0f} with ARM and "
-        f"the end), late {tick['late_us_max']:.0f} at most, "
+        f"{told['result']} by {told['stop_reason']}, {frames['received']} frames, {frames['lost']} lost, "
+        f"tick median {tick['cost_us_median']:.0f} µs, worst {worst_under_way_us(told):.0f} "
+        f"({tick['cost_us_max']:.0f} with ARM and the end), late {tick['late_us_max']:.0f} at most, "
         f"heap {tick['heap_bytes']} B, {told['energy_J']:.2f} J in {told['rf_on_s']:.2f} s"
     )
 
