@@ -47,6 +47,7 @@ def values_at_start(image: Path, calibration: str) -> Mapping[str, int]:
     return bench_of(powered(image, calibration)).configured({**resting_values(PROBE), "today_day": TODAY}).values
 
 
+@pytest.mark.long  # that it holds, test_modes.py sees each time
 def test_a_simulation_begins_with_the_calibration_that_the_other_runtimes_have(image: Path) -> None:
     values = values_at_start(image, "exact")
     record, _ = copies_of("exact")
