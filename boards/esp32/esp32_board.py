@@ -14,12 +14,12 @@ import time
 import esp32
 import machine
 import micropython
+from calibration_files import CalibrationFiles
 from machine import ADC, PWM, RTC, SPI, WDT, Pin, mem32
 from micropython import const
 
 SPI_Hz = const(5_000_000)  # the MAX31856's limit
 SERVICE_FLAG = "service"  # a file of this name on the board leaves it to the REPL
-CALIBRATION_FILES = ("calibration_a.bin", "calibration_b.bin")
 
 DRIVE_Hz = const(20_000)
 
@@ -57,7 +57,7 @@ _WATCHDOG_IDLE_ms = const((1 << 30) - 1)
 _PHASE_MARK = const(0x2B)  # says that the byte after it, in the RTC's memory, is a phase
 
 
-class Esp32Board:
+class Esp32Board(CalibrationFiles):
     """An ESP32 or ESP32-S3 with its pins handed in. Making one takes the hardware anew and leaves RF off."""
 
     # The burst below stops by itself, but nobody has shown that on a chip: it is not claimed.
@@ -262,20 +262,6 @@ class Esp32Board:
             self._stdin.readinto(self._byte)
             return self._byte[0]
         return -1
-
-    # The calibration's copies
-
-    def calibration_read(self, copy):
-        """Return the bytes of copy 0 or 1 of the calibration, none where there is no such file. At rest only."""
-        if CALIBRATION_FILES[copy] not in os.listdir():
-            return b""
-        with open(CALIBRATION_FILES[copy], "rb") as file:
-            return file.read()
-
-    def calibration_write(self, copy, data):
-        """Replace a copy. At rest only: the flash stops the chip for tens of milliseconds a sector."""
-        with open(CALIBRATION_FILES[copy], "wb") as file:
-            file.write(data)
 
     # Watchdog and identity
 

@@ -4,5 +4,6 @@
 include("$(PORT_DIR)/boards/manifest.py")
 freeze("../../firmware")
 module("esp32_board.py", base_path="../esp32")
+module("calibration_files.py", base_path="..")
 module("rf_pins.py")
 module("board.py")

@@ -19,6 +19,7 @@ import time
 import machine
 import micropython
 import rp2
+from calibration_files import CalibrationFiles
 from machine import ADC, PWM, SPI, WDT, Pin, mem16, mem32
 from micropython import const
 
@@ -55,7 +56,6 @@ INPUTS = (7, 8)  # interlock, foot-switch: high is closed, pressed; a broken wir
 LED = const(25)
 SERVICE = const(9)  # held to ground at power-up: main.py leaves the board to the REPL
 SERVICE_FLAG = "service"  # a file of this name on the board does the same
-CALIBRATION_FILES = ("calibration_a.bin", "calibration_b.bin")
 
 INTERLOCK = const(0)
 FOOTSWITCH = const(1)
@@ -162,7 +162,7 @@ def _levels_of_enable():
     return seen
 
 
-class Board:
+class Board(CalibrationFiles):
     """One Pico. Make one; making another takes the same hardware anew and leaves RF off."""
 
     name = NAME
@@ -334,20 +334,6 @@ class Board:
             self._stdin.readinto(self._byte)
             return self._byte[0]
         return -1
-
-    # The calibration's copies
-
-    def calibration_read(self, copy):
-        """Return the bytes of copy 0 or 1 of the calibration, none where there is no such file. At rest only."""
-        if CALIBRATION_FILES[copy] not in os.listdir():
-            return b""
-        with open(CALIBRATION_FILES[copy], "rb") as file:
-            return file.read()
-
-    def calibration_write(self, copy, data):
-        """Replace a copy. At rest only: the flash stops the chip for tens of milliseconds a sector."""
-        with open(CALIBRATION_FILES[copy], "wb") as file:
-            file.write(data)
 
     # Watchdog and identity
 

@@ -7,4 +7,5 @@
 freeze("$(PORT_DIR)/modules")
 freeze("../../firmware")
 module("rf_pins.py")
+module("calibration_files.py", base_path="..")
 module("board.py")

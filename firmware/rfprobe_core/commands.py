@@ -8,6 +8,7 @@ from array import array
 from rfprobe_core import plan, protocol
 from rfprobe_core.constant import const
 from rfprobe_core.lines import KEY_BY_HASH, LINE, STOP, VERB_BY_HASH, LineParser
+from rfprobe_core.plan import INDEX
 from rfprobe_core.protocol import (
     ACK_BAD_VALUE,
     ACK_CONTRADICTION,
@@ -33,6 +34,7 @@ _UNKNOWN = 255
 _NONCE_MASK = 0xFFFFF
 _SLOW = (protocol.VERB_HELLO, protocol.VERB_CONFIGURE, protocol.VERB_STORE)
 _BEFORE_ARM = (protocol.VERB_CONFIGURE, protocol.VERB_STORE)
+_START_CODES = (protocol.ACK_GUARD, protocol.ACK_START_TEMPERATURE, protocol.ACK_START_SPREAD)
 
 
 class Commands:
@@ -164,8 +166,14 @@ class Commands:
             return ACK_WRONG_DIGEST
         if self.slow_verb in _BEFORE_ARM:  # still to be done, and not while armed
             return ACK_WRONG_STATE
+        code = c.arm()
         self._value = TICK_MS * ARM_TICKS
-        return c.arm()
+        if code in _START_CODES:
+            check = c.start_check
+            self._key = INDEX["tc0_role"] + check.place
+            self._value = check.reading_mC
+            self._value2 = check.against_mC
+        return code
 
     def _quotes_nonce(self, at):
         return self._parser.numeric[at] and self._parser.numbers[at] == self.nonce

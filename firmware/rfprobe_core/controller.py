@@ -20,21 +20,20 @@ from rfprobe_core.kernels import EMITTER, write_ages
 from rfprobe_core.meter import TickMeter
 from rfprobe_core.modes import MODES
 from rfprobe_core.pid import TemperatureLoop
-from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_GUARD, ROLE_NONE, THERMOCOUPLES
+from rfprobe_core.plan import INDEX, ROLE_CONTROL, ROLE_NONE, THERMOCOUPLES
 from rfprobe_core.power import PowerLoop
 from rfprobe_core.protocol import CAUSE, NO_ROW, U32_MAX
 from rfprobe_core.reporter import Reporter
 from rfprobe_core.safety import POLL_START, SIZE, TIP_START, VALUE_START, LimitTable
 from rfprobe_core.sequence import Sequence
 from rfprobe_core.setpoint import SetpointRamp
+from rfprobe_core.startcheck import StartCheck
 from rfprobe_core.thermometry import REPEAT, Thermocouple
 from rfprobe_core.version import VERSION
 
 HEALTH_TICKS = 100
 DOSE_TICKS = 50
 FRESH_ENOUGH_TICKS = 50
-GUARD_START_LOW_MC = 10_000
-GUARD_START_HIGH_MC = 40_000
 WATCHDOG_MS = 100  # behind the dead-man, and only while energised
 ON_SETTLED_TICKS = 10  # after enabling, before impedance is believed
 OFF_SETTLED_TICKS = 3  # after disabling, before what is sensed counts as RF
@@ -155,6 +154,7 @@ class Controller:
         self.ramp = SetpointRamp()
         self.governor = Governor()
         self.end_point = EndPoint(self.thermocouples)
+        self.start_check = StartCheck(self.thermocouples)
         self.watch = HeatWatch()
         self.integrity = Integrity()
         self.limits = LimitTable()
@@ -618,8 +618,10 @@ class Controller:
             return protocol.ACK_STAGE
         if not self._sensors_ready():
             return protocol.ACK_SENSOR
-        if not self._guard_ready():
-            return protocol.ACK_GUARD
+        implausible = self.start_check.judge()
+        if implausible:
+            self._tell_start(self.start_check)
+            return implausible
         broken = self.board.test_dead_man()  # RF pins at rest before and after, the drive at zero
         if broken:
             self._fault(CAUSE["self_test_failed"], NO_ROW, broken, 0, self.tick_count)
@@ -640,12 +642,9 @@ class Controller:
                 return False
         return True
 
-    def _guard_ready(self):
-        for thermocouple in self.thermocouples:
-            inside = GUARD_START_LOW_MC <= thermocouple.temperature_mC <= GUARD_START_HIGH_MC
-            if thermocouple.role == ROLE_GUARD and not inside:
-                return False
-        return True
+    def _tell_start(self, check):
+        row = VALUE_START[check.place] + (_UNDER if check.reading_mC < check.against_mC else _OVER)
+        self._event(protocol.EVENT_REFUSED, check.cause, row, check.reading_mC, check.against_mC, self.tick_count)
 
     def start(self):
         """The second step: from ARMED to RAMP; an ACK code."""
@@ -765,6 +764,7 @@ class Controller:
         )
         self.ramp.configure(value("rounding_ms"))
         self.end_point.configure(self.values)
+        self.start_check.configure(self.values)
         self.sequence.configure(
             value("hold_ms"),
             value("cooldown_ms"),

@@ -87,6 +87,10 @@ PARAMETERS = (
     ("resume_permille", PLAN, 100, 1_000, 800),
     ("burst_ms", PLAN, 20, 500, 20),
     ("burst_period_ms", PLAN, 100, 10_000, 500),
+    # What the thermocouples may read before ARM, and by how much they may differ: see startcheck.py.
+    ("start_min_mC", PLAN, 0, 60_000, 10_000),
+    ("start_max_mC", PLAN, 0, 60_000, 40_000),
+    ("start_spread_mC", PLAN, 500, 20_000, 3_000),
     ("thermocouples", PROFILE, 1, 4, 1),
     ("tc0_role", PROFILE, 0, 3, ROLE_CONTROL),
     ("tc1_role", PROFILE, 0, 3, 0),
@@ -200,6 +204,7 @@ CONTRADICTIONS = (
     ("max_temperature_mC", "bursts are for a tip of 42 °C at most, and end above 45 °C"),
     ("burst_ms", "a burst is longer than half of its period"),
     ("rolloff_step_mohm", "a roll-off of that step does not fit between min_impedance and max_impedance"),
+    ("start_min_mC", "the coolest start is not below the warmest"),
 )
 
 
@@ -287,6 +292,7 @@ def contradiction(values):
         mode == MODE_PULSED and values[INDEX["max_temperature_mC"]] > PULSED_TRIP_MAX_MC,
         mode == MODE_PULSED and 2 * values[INDEX["burst_ms"]] > values[INDEX["burst_period_ms"]],
         mode == MODE_IMPEDANCE and values[INDEX["rolloff_step_mohm"]] >= window_mohm,
+        values[INDEX["start_min_mC"]] >= values[INDEX["start_max_mC"]],
     )
     for code, broken in enumerate(checks):
         if broken:

@@ -214,7 +214,7 @@ RESULT_NAMES = ("none", "completed", "limited", "stopped", "link_lost", "fault")
 EVENT_STATE = 1  # value = new state, limit = old state
 EVENT_FAULT = 2
 EVENT_END = 3  # value = RESULT_…
-EVENT_REFUSED = 4  # an ARM or START was refused; value = ACK code
+EVENT_REFUSED = 4  # ARM was refused for what a thermocouple reads; value = reading, limit = what it was held against
 EVENT_NAMES = ("", "state", "fault", "end", "refused")
 
 ACK_OK = 0
@@ -233,6 +233,8 @@ ACK_GUARD = 12
 ACK_FOOTSWITCH = 13
 ACK_STAGE = 14
 ACK_NOT_KEPT = 15
+ACK_START_TEMPERATURE = 16  # of both, and of ACK_GUARD: key = role of the place, value = reading, value2 = against
+ACK_START_SPREAD = 17
 ACK_NAMES = (
     "ok",
     "unknown verb",
@@ -250,6 +252,8 @@ ACK_NAMES = (
     "the foot-switch is not pressed (or is stuck)",
     "the RF stage did not pass its test",
     "the calibration could not be written, or not be read back as written",
+    "a thermocouple is not where the plan says that a run may start",
+    "the thermocouples do not agree before anything is heated",
 )
 
 # (verb, needs id and CRC, number of values after the verb and key, meaning)
@@ -335,6 +339,8 @@ CAUSES = (
     "boundary_reached",
     "rolloffs_complete",
     "end_point_missed",
+    "start_temperature",
+    "start_disagreement",
 )
 # RF may be on although nobody wants it: these are told whatever else was told before.
 GRAVEST = ("rf_while_disabled", "safe_off_unverified", "enable_stuck_high")

@@ -340,10 +340,18 @@ def resting_values(probe: ProbeFile) -> dict[str, int]:
     return _fitting({**rows, **probe.values(), **mild})
 
 
+_ANY_START = {
+    "start_min_mC": plan.PARAMETERS[plan.INDEX["start_min_mC"]][2],
+    "start_max_mC": plan.PARAMETERS[plan.INDEX["start_max_mC"]][3],
+    "start_spread_mC": plan.PARAMETERS[plan.INDEX["start_spread_mC"]][3],
+}
+
+
 def load_values(probe: ProbeFile, power_W: float, load_ohm: float, on_s: float) -> dict[str, int]:
     """Values for one power into a dummy load: a set-point that the cold tip never comes near, so that the loop stays
     at the power allowed, which without a date is half of max_power. The model of the tip's warming expects nothing:
-    the heat is in the load. Every other limit is in force; RF ends by itself after `on_s` and the energy of it.
+    the heat is in the load. What the thermocouples read before is as good as free: they may not be calibrated yet.
+    Every other limit is in force; RF ends by itself after `on_s` and the energy of it.
     """
     power_mW = round(power_W * 1000)
     on_ms = round(on_s * 1000)
@@ -365,6 +373,7 @@ def load_values(probe: ProbeFile, power_W: float, load_ohm: float, on_s: float) 
             "feedforward_mW_s_per_C": 0,
             "tip_fast_mC_per_W": 1,
             "tip_slow_mC_per_W": 1,
+            **_ANY_START,
         }
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -51,6 +51,11 @@ _OWNED_NONCE = "0"  # what HELLO says while a host owns the session
 _UNKNOWN_VERB = 255
 _VERB_INDEX = {row[0]: index for index, row in enumerate(protocol.VERBS)}
 _NO_CAUSE = protocol.CAUSES[0]
+_CAUSE_OF_REFUSAL = {
+    protocol.ACK_GUARD: "start_temperature",
+    protocol.ACK_START_TEMPERATURE: "start_temperature",
+    protocol.ACK_START_SPREAD: "start_disagreement",
+}
 _USUAL_CAUSE = {"completed": "hold_complete", "link_lost": "lease_lost"}
 
 
@@ -401,14 +406,14 @@ class RunClient:
             self._on_ok[command.verb](command, frame, now_s)
 
     def _refused(self, command: _Command, frame: Frame, now_s: float) -> None:
-        sentence = f"the device refused {command.words()}: {_ack_reason(frame)}"
+        sentence = f"the device refused {command.words()}: {_ack_reason(frame, self._values)}"
         if self.state not in (protocol.IDLE, protocol.ARMED):
             why = f", {_name(protocol.CAUSES, self.fault.value('cause'))}" if self.fault else ""
             sentence += f" (it is in {_name(protocol.STATE_NAMES, self.state)}{why})"
         if command.verb == "LEASE":
             self._begin_again(now_s, "refused", sentence)  # the nonce was renewed after its HELLO
         else:
-            self._fail("refused", sentence)
+            self._fail("refused", sentence, _CAUSE_OF_REFUSAL.get(frame.value("code"), _NO_CAUSE))
 
     def _hear_renewal(self, code: int) -> None:
         """A run's end is the device's to tell; before it, a lease that is refused ends everything."""
@@ -740,11 +745,11 @@ class RunClient:
         self._deadline_s = now_s + within_s
         self._wake_s = -math.inf
 
-    def _fail(self, result: str, sentence: str) -> None:
+    def _fail(self, result: str, sentence: str, cause: str = _NO_CAUSE) -> None:
         """Give up. A device that may be armed is told to stop once; its lease does the rest."""
         self.phase = Phase.FAILED
         self.refusal = sentence
-        self._host_word = (result, _NO_CAUSE)
+        self._host_word = (result, cause)
         self._farewell = STOP_LINE if self._armed else b""
         self._wake_s = -math.inf
 
@@ -791,8 +796,8 @@ def _answers(frame: Frame, command: _Command) -> bool:
     return not keys or frame.value("key") in keys
 
 
-def _ack_reason(frame: Frame) -> str:
-    """What an ack's code, key and value say, in words."""
+def _ack_reason(frame: Frame, values: Sequence[int]) -> str:
+    """What an ack's code, key and value say, in words; `values` are what the device was told."""
     code, key, value = frame.value("code"), frame.value("key"), frame.value("value")
     reason = _name(protocol.ACK_NAMES, code)
     if code == protocol.ACK_BAD_VALUE and key < len(plan.PARAMETERS):
@@ -801,7 +806,21 @@ def _ack_reason(frame: Frame) -> str:
     if code == protocol.ACK_CONTRADICTION and 0 <= value < len(plan.CONTRADICTIONS):
         name, text = plan.CONTRADICTIONS[value]
         return f"{reason}: {name}: {text}"
+    place = key - plan.INDEX["tc0_role"]
+    if code in _CAUSE_OF_REFUSAL and 0 <= place < plan.THERMOCOUPLES:
+        return f"{reason}: {_start_told(frame, values, place)}"
     return reason
+
+
+def _start_told(frame: Frame, values: Sequence[int], place: int) -> str:
+    """Which thermocouple reads what before anything is heated, and what was to be expected."""
+    role = plan.ROLE_NAMES[values[plan.INDEX["tc0_role"] + place]]
+    told = f"{role} (number {place + 1}) reads {frame.value('value') / 1000:.2f} °C"
+    if frame.value("code") == protocol.ACK_START_SPREAD:
+        most_C = values[plan.INDEX["start_spread_mC"]] / 1000
+        return f"{told} and another {frame.value('value2') / 1000:.2f} °C, and they may differ by {most_C:g} °C"
+    low_C, high_C = (values[plan.INDEX[name]] / 1000 for name in ("start_min_mC", "start_max_mC"))
+    return f"{told}, and the plan says {low_C:g} to {high_C:g} °C"
 
 
 def _ack_text(frame: Frame) -> str:

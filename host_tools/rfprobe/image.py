@@ -29,6 +29,8 @@ from rfprobe.resources import shipped
 
 NATIVE_PACKAGES = ("firmware/rfprobe_core/", "firmware/rfprobe_drivers/")
 """What becomes machine code: all that a tick runs. The rest stays bytecode, which Ctrl-C can end anywhere."""
+AT_REST = ("firmware/rfprobe_core/startcheck.py",)
+"""What no tick runs: as bytecode it takes a quarter of the room."""
 
 # Every image says that it was built at the moment MicroPython 1.25.0 was released, whenever it was built:
 # equal inputs give equal bytes.
@@ -98,6 +100,8 @@ def collect_inputs(board: str, firmware: Path | None = None) -> Inputs:
     files = {f"boards/{board}/{path.name}": path for path in folder.glob("*.py")}
     for path in sorted((folder / "micropython").iterdir()):
         files[f"boards/{board}/micropython/{path.name}"] = path
+    boards = folder.parent.resolve()
+    files.update({f"boards/{path.relative_to(boards).as_posix()}": path for path in described.modules})
     files.update(_firmware_files(firmware))
     micropython, flash = described.micropython, described.flash
     room = (int(flash["size_KB"]) - int(flash["file_system_KB"])) * 1024
@@ -240,7 +244,7 @@ def _stage(inputs: Inputs, stage: Path) -> None:
 def _compile_natively(inputs: Inputs, stage: Path, mpy_cross: Path) -> None:
     """Put machine code in the place of the staged sources of NATIVE_PACKAGES; the manifest freezes either."""
     for name in inputs.files:
-        if not name.startswith(NATIVE_PACKAGES):
+        if not name.startswith(NATIVE_PACKAGES) or name in AT_REST:
             continue
         source = stage / name
         options = [f"-march={inputs.native_arch}", "-X", "emit=native", "-s", name.removeprefix("firmware/")]

@@ -95,7 +95,15 @@ class TargetTable(Table):
     power_W: Annotated[float | None, Quantity("power_mW", 1000, "W")] = None
     ramp_C_per_s: Annotated[float, Quantity("ramp_mC_per_s", 1000, "°C/s")]
     hold_s: Annotated[float, Quantity("hold_ms", 1000, "s")]
-    cooldown_s: Annotated[float, Quantity("cooldown_ms", 1000, "s")] = 5.0
+    cooldown_s: Annotated[float, Quantity("cooldown_ms", 1000, "s")] = 30.0
+
+
+class StartTable(Table):
+    """`[start]`: what unheated tissue reads. Else ARM is refused: a thermocouple is elsewhere, off, or still warm."""
+
+    coolest_C: Annotated[float, Quantity("start_min_mC", 1000, "°C")] = 10.0
+    warmest_C: Annotated[float, Quantity("start_max_mC", 1000, "°C")] = 40.0
+    difference_C: Annotated[float, Quantity("start_spread_mC", 1000, "°C")] = 3.0
 
 
 class EndTable(Table):
@@ -153,6 +161,7 @@ class Plan(Table):
 
     plan: PlanTable
     target: TargetTable
+    start: StartTable = StartTable()
     end: EndTable = EndTable()
     impedance: ImpedanceTable = ImpedanceTable()
     pulses: PulsesTable = PulsesTable()
@@ -220,7 +229,7 @@ class PlanFile:
     @cached_property
     def _values(self) -> dict[str, int]:
         plan = self.plan
-        tables = (plan.target, plan.end, plan.limits, plan.impedance, plan.pulses)
+        tables = (plan.target, plan.start, plan.end, plan.limits, plan.impedance, plan.pulses)
         given = {note.parameter: (note, value) for table in tables for _, note, value in quantities(table)}
         values = {name: note.stored(value) for name, (note, value) in given.items() if value is not None}
         values["mode"] = device.MODE_NAMES.index(self.plan.plan.mode)
@@ -284,6 +293,7 @@ CONTRADICTION_PARTNERS = {
     "test_power_mW": "max_power_mW",
     "max_duty": "max_voltage_mV",
     "power_mW": "max_power_mW",
+    "start_min_mC": "start_max_mC",
 }
 """The other value of each contradiction between two numbers."""
 
@@ -378,7 +388,12 @@ mode = "temperature"          # one of {modes}: docs/modes.md
 temperature_C = 70.0          # at the control thermocouple; {target_mC}
 ramp_C_per_s = 1.0            # how fast the set-point rises; {ramp_mC_per_s}
 hold_s = 60.0                 # counted from reaching the target; {hold_ms}
-cooldown_s = 5.0              # recorded after RF has ended; {cooldown_ms}
+cooldown_s = 30.0             # watched after RF has ended; {cooldown_ms}
+
+# [start]                     # what the thermocouples read before anything is heated, or ARM is refused
+# coolest_C = 10.0            # {start_min_mC}
+# warmest_C = 40.0            # {start_max_mC}
+# difference_C = 3.0          # between any two of them; {start_spread_mC}
 
 # [end]                       # left out: the run ends when hold_s is over
 # by = "dose"                 # or "boundary": then hold_s is the ceiling in time

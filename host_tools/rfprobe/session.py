@@ -369,7 +369,8 @@ def event_text(code: int, cause: int, row: int, value: int, limit: int) -> str:
     if code == protocol.EVENT_END:
         return f"{words.result_title(words.name_of(protocol.RESULT_NAMES, value))}. {why}"
     if code == protocol.EVENT_REFUSED:
-        return f"Refused: {words.name_of(protocol.ACK_NAMES, value)}."
+        place = (words.row_name(row) or "").partition("_")[0]
+        return f"Refused: {why} ({place}: {_measured(row, value, limit)})"
     return f"Event {code}."
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from rfprobe import words
+from rfprobe.after_heat import against_continuous, cooldown, rolloffs
 from rfprobe.calibration_kept import told_in
 from rfprobe.session import TICK_S, Session
 from rfprobe.session_format import Json
@@ -100,6 +101,7 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
     course = find_course(df, target_C, rounded_s, rounded_s * parameters.get("ramp_mC_per_s", 0) / 1000)
     judged_on, time_s, temperature_C = _judged_series(session, df)
     mode = plan.MODE_NAMES[parameters.get("mode", plan.MODE_TEMPERATURE)]
+    power_W = parameters["power_mW"] / 1000 if mode != "temperature" else None
     quality = Quality()
     if mode == "temperature":  # in the others the target is a ceiling, which need not be reached
         quality = judge(course, time_s, temperature_C, target_C, parameters.get("hold_ms", 0) / 1000)
@@ -107,9 +109,11 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
     dose = session.dose[session.dose["channel"] == channel]
     return {
         "mode": mode,
-        "power_set_W": parameters["power_mW"] / 1000 if mode != "temperature" else None,
-        "rolloffs": _rolloffs(session) if mode == "impedance" else None,
+        "power_set_W": power_W,
+        "rolloffs": rolloffs(session) if mode == "impedance" else None,
+        "against_continuous": against_continuous(df, power_W) if mode == "impedance" and power_W else None,
         "end_temperature_C": _end_temperature_C(df),
+        "cooldown": cooldown(session, df),
         "target_C": target_C,
         "judged_on": judged_on,
         "overshoot_C": quality.overshoot_C,
@@ -120,14 +124,6 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
         "energy_J": _last(df, "energy_J"),
         "rf_on_s": _last(dose, "rf_on_s"),
     }
-
-
-def _rolloffs(session: Session) -> int:
-    """How often the device told that RF rests."""
-    rows = session.rows(
-        'SELECT count(*) FROM events WHERE code = ? AND "value" = ?', (protocol.EVENT_STATE, protocol.REST)
-    )
-    return int(rows[0][0])
 
 
 def _end_temperature_C(df: "pd.DataFrame") -> float | None:

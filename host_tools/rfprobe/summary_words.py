@@ -54,7 +54,6 @@ def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Mode", str(summary["mode"])),
         ("Power asked for", number(summary["power_set_W"], 1, "W")),
         ("Roll-offs", UNKNOWN if summary["rolloffs"] is None else str(summary["rolloffs"])),
-        ("Tip after the cool-down", number(summary["end_temperature_C"], 1, "°C")),
         *_calibration_rows(summary.get("calibration")),
         ("Target", number(summary["target_C"], 1, "°C")),
         ("Judged on", {"tissue": "the simulated tissue"}.get(summary["judged_on"], "the readings")),
@@ -65,6 +64,8 @@ def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((f"Dose (CEM43), {role}", dose_told(summary["cem43_min"][role])) for role in ROLES),
         ("Energy", number(summary["energy_J"], 1, "J")),
         ("RF on", number(summary["rf_on_s"], 2, "s")),
+        *_continuous_rows(summary),
+        *_cooldown_rows(summary["cooldown"]),
         ("Frames", _frames_told(frames)),
         ("Ticks", str(tick["count"] if tick["count"] is not None else UNKNOWN)),
         ("Cost of a tick", _cost_told(tick)),
@@ -96,6 +97,35 @@ def _fault_rows(fault: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         rows.append(("Tripped by", f"{fault['row']}: {fault['value']:.6g}{unit}, limit {fault['limit']:.6g}{unit}"))
     rows.append(("RF off after", number(fault["rf_off_ms"], 0, "ms")))
     return rows
+
+
+def _continuous_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the rests cost in energy, and what they are for."""
+    told = summary["against_continuous"]
+    if told is None or not told["same_time_J"]:
+        return []
+    share = f"{100 * (summary['energy_J'] or 0.0) / told['same_time_J']:.0f} %"
+    power, lasted = number(summary["power_set_W"], 1, "W"), number(told["lasted_s"], 0, "s")
+    rows = [("Against continuous", f"{share} of the {number(told['same_time_J'], 0, 'J')} of {power} for {lasted}")]
+    if told["until_rolloff_J"] is not None:
+        first = number(told["until_rolloff_J"], 1, "J")
+        rows.append(("Without a rest", f"over at the first roll-off, after {first}"))
+    return rows
+
+
+def _cooldown_rows(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """What was read after RF had ended."""
+    if told is None:
+        return []
+    lasted = number(told["lasted_s"], 0, "s")
+    return [
+        (
+            f"Cooling, {name}",
+            f"{number(read['begin_C'], 1, '°C')} as RF ended, {number(read['highest_C'], 1, '°C')} at most, "
+            f"{number(read['end_C'], 1, '°C')} after {lasted}",
+        )
+        for name, read in told["readings"].items()
+    ]
 
 
 def _frames_told(frames: Mapping[str, Any]) -> str:

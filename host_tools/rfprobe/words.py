@@ -84,6 +84,8 @@ CAUSES = {
     "boundary_reached": "The boundary thermocouple reached the plan's end temperature.",
     "rolloffs_complete": "The impedance rolled off as many times as the plan asks for.",
     "end_point_missed": "The time was over before what the plan ends by was reached.",
+    "start_temperature": "Before heating, a thermocouple read what unheated tissue does not: too warm or too cold.",
+    "start_disagreement": "Before heating, the thermocouples disagreed: one of them is elsewhere, or is off.",
     "guard_limited": "The guard's governor kept the target from being reached in the time the plan allows.",
 }
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FAKES = Path(__file__).parent / "fakes"
 VM = FAKES / "esp32_vm.py"
 BOARDS = ("esp32_generic", "esp32_s3")
-SOURCES = [path for name in ("esp32", *BOARDS) for path in sorted((ROOT / "boards" / name).glob("*.py"))]
+SOURCES = [path for name in ("", "esp32", *BOARDS) for path in sorted((ROOT / "boards" / name).glob("*.py"))]
 COMPILED = [path for path in SOURCES if path.name != "manifest.py"]  # a manifest runs on the building machine
 NO_TASKS = ("make_board", "connected", "run")
 TASKS = [task for task in re.findall(r"^def (\w+)\(\):$", VM.read_text(), re.M) if task not in NO_TASKS]
@@ -24,7 +24,8 @@ TASKS = [task for task in re.findall(r"^def (\w+)\(\):$", VM.read_text(), re.M) 
 
 def micropython_path_of(board: str) -> str:
     onboard_parent = Path(runtimes.__file__).parent
-    return f"{FAKES}:{ROOT / 'boards' / board}:{ROOT / 'boards' / 'esp32'}:{ROOT / 'firmware'}:{onboard_parent}"
+    boards = ROOT / "boards"
+    return f"{FAKES}:{boards / board}:{boards / 'esp32'}:{boards}:{ROOT / 'firmware'}:{onboard_parent}"
 
 
 class Esp32Runtime(VmRuntime):

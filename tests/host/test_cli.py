@@ -211,7 +211,7 @@ def test_a_plan_is_shown_with_its_profile() -> None:
     assert "target_mC = 70000" in stdout
     assert "38 to 95 °C" in stdout
     assert "70.0 °C │" in stdout
-    assert "ramp 50 s from 20 °C, hold 60 s, cool-down 5 s" in stdout
+    assert "ramp 50 s from 20 °C, hold 60 s, cool-down 30 s" in stdout
 
 
 def test_sessions_are_listed_verified_and_reported() -> None:

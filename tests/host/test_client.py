@@ -272,11 +272,35 @@ def test_each_refusal_is_told_in_one_sentence(verb: str, code: int, key: int, va
     made = bench()
     made.device.refusals[verb] = (code, key, value)
     made.run()
-    assert outcome(made) == (Phase.FAILED, "refused", "none")
+    assert outcome(made) == (Phase.FAILED, "refused", "start_temperature" if code == protocol.ACK_GUARD else "none")
     assert says in made.client.refusal and "\n" not in made.client.refusal
     made.tick()
     # Whoever may have armed it disarms it; nobody else sends a stop.
     assert ("STOP" in made.verbs_sent()) == (verb in ("ARM", "START"))
+    assert made.device.state not in UNDER_WAY
+
+
+@pytest.mark.parametrize(
+    ("code", "place", "cause", "says"),
+    [
+        (
+            protocol.ACK_START_TEMPERATURE,
+            0,
+            "start_temperature",
+            "control (number 1) reads 47.31 °C, and the plan says",
+        ),
+        (protocol.ACK_START_SPREAD, 0, "start_disagreement", "control (number 1) reads 47.31 °C and another 0.00 °C"),
+        (protocol.ACK_GUARD, 1, "start_temperature", "none (number 2) reads 47.31 °C"),
+    ],
+)
+def test_a_start_that_is_refused_names_the_thermocouple_and_its_reading(
+    code: int, place: int, cause: str, says: str
+) -> None:
+    made = bench()
+    made.device.refusals["ARM"] = (code, plan.INDEX["tc0_role"] + place, 47_310)
+    made.run()
+    assert outcome(made) == (Phase.FAILED, "refused", cause)
+    assert says in made.client.refusal
     assert made.device.state not in UNDER_WAY
 
 

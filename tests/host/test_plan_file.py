@@ -303,12 +303,21 @@ def test_the_values_are_the_devices_plan_group(tmp_path: Path) -> None:
     assert values["target_mC"] == 70_000
     assert values["ramp_mC_per_s"] == 1_000
     assert values["hold_ms"] == 60_000
-    assert values["cooldown_ms"] == 5_000
+    assert values["cooldown_ms"] == 30_000
+    assert (values["start_min_mC"], values["start_max_mC"], values["start_spread_mC"]) == (10_000, 40_000, 3_000)
     assert values["guard_needed"] == 1
     assert values["telemetry_ticks"] == 5
     assert values["max_rf_on_ms"] == round((50 * 1.5 + 60 + 60) * 1000)
     assert values["max_energy_mJ"] == 20_000 * 195
     assert set(PLAN_KEYS) == set(values)
+
+
+def test_the_window_of_the_start_is_the_plans_to_say(tmp_path: Path) -> None:
+    cold = GOOD.replace("[limits]", "[start]\ncoolest_C = 2.0\nwarmest_C = 8.0\ndifference_C = 1.5\n\n[limits]")
+    values = read_plan(written(tmp_path, cold)).values()
+    assert (values["start_min_mC"], values["start_max_mC"], values["start_spread_mC"]) == (2_000, 8_000, 1_500)
+    [told] = refusal(written(tmp_path, cold.replace("coolest_C = 2.0", "coolest_C = 8.0")))
+    assert told["key"] == "start.coolest_C"
 
 
 def test_whole_numbers_will_do(tmp_path: Path) -> None:

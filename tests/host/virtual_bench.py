@@ -20,8 +20,10 @@ from rfprobe.sim.lockstep import LockStep
 from rfprobe.sim.tissue import load_tissue
 from tests.host.test_plan_file import GOOD
 
-QUICK_PLAN = GOOD.replace("70.0", "40.0").replace("hold_s = 60.0", "hold_s = 2.0\ncooldown_s = 1.0")
-LONG_PLAN = GOOD.replace("70.0", "45.0").replace("hold_s = 60.0", "hold_s = 600.0\ncooldown_s = 1.0")
+# One run follows the other while the tissue is still warm, and some of the probes are off.
+STILL_WARM = "\n[start]\nwarmest_C = 50.0\ndifference_C = 10.0\n"
+QUICK_PLAN = GOOD.replace("70.0", "40.0").replace("hold_s = 60.0", "hold_s = 2.0\ncooldown_s = 1.0") + STILL_WARM
+LONG_PLAN = GOOD.replace("70.0", "45.0").replace("hold_s = 60.0", "hold_s = 600.0\ncooldown_s = 1.0") + STILL_WARM
 
 
 @dataclass

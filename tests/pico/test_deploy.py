@@ -20,7 +20,8 @@ from rfprobe.sim.pico_port import PicoPort, serve_tcp
 
 pytestmark = [pytest.mark.pico, pytest.mark.slow]
 
-PLACES = ["boot.py", "main.py", "board.mpy", "rf_pins.mpy", "extra/__init__.mpy", "extra/one.mpy", MANIFEST]
+OF_THE_BOARD = ["board.mpy", "calibration_files.mpy", "rf_pins.mpy"]
+PLACES = ["boot.py", "main.py", *OF_THE_BOARD, "extra/__init__.mpy", "extra/one.mpy", MANIFEST]
 
 
 @pytest.fixture(scope="module")

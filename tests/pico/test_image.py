@@ -137,6 +137,20 @@ def test_what_a_tick_runs_is_machine_code(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "firmware/rfprobe_core/controller.py").exists()
     assert (tmp_path / "firmware/main.py").exists()
     assert (tmp_path / "boards/rpi_pico/board.py").exists()
+    assert (tmp_path / "boards/calibration_files.py").exists()
+
+
+def test_what_runs_at_rest_alone_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays bytecode."""
+    compiled: list[str] = []
+    monkeypatch.setattr(image, "run", lambda command, what: compiled.append(what))
+    inputs = image.collect_inputs("rpi_pico")
+    image._stage(inputs, tmp_path)
+    image._compile_natively(inputs, tmp_path, Path("mpy-cross"))
+    for name in image.AT_REST:
+        assert name in inputs.files
+        assert f"compiling {name}" not in compiled
+        assert (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize(

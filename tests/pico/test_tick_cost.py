@@ -3,13 +3,14 @@
 Four thermocouples, the whole limit table, telemetry at 20 Hz, a host that reads and renews its lease.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rfprobe.errors import EnvironmentProblem
-from rfprobe_core import protocol, safety
+from rfprobe_core import plan, protocol, safety
 
 from .tick_run import TickRecord, four_thermocouples, measuring_image, run_ticks
 
@@ -59,6 +60,40 @@ def test_ramp_is_in_time_and_off_the_heap(ramp: TickRecord) -> None:
 
 def test_telemetry_is_never_more_than_a_tick_off(ramp: TickRecord) -> None:
     assert np.all(np.diff(ramp.telemetry_ticks) <= 6)
+
+
+TO_REST_us = 2_000
+"""The tick that ends a delivery switches RF off and tells two events besides: it has a bound of its own."""
+POWER = {"power_mW": 6_000, "target_mC": 80_000, "ramp_mC_per_s": 5_000, "hold_ms": 60_000, "max_rf_on_ms": 120_000}
+# In each: its plan, what the tissue does of itself, and the states that have to be among those measured.
+MODES = {
+    "power": (POWER | {"mode": plan.MODE_POWER}, (), {protocol.HOLD}),
+    "impedance": (
+        POWER | {"mode": plan.MODE_IMPEDANCE, "rolloff_step_mohm": 20_000, "rest_ms": 1_000},
+        ("impedance_rise=1.0@4.0+0.6",),
+        {protocol.HOLD, protocol.REST},
+    ),
+    "pulsed": (
+        POWER | {"mode": plan.MODE_PULSED, "target_mC": 41_000, "max_temperature_mC": 45_000},
+        (),
+        {protocol.HOLD, protocol.REST},
+    ),
+    "dose": ({"end_by": plan.END_DOSE, "hold_ms": 60_000, "max_rf_on_ms": 120_000}, (), {protocol.RAMP}),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_is_in_time_and_off_the_heap(image: Path, tmp_path: Path, mode: str) -> None:
+    changes, faults, states = MODES[mode]
+    record = run_ticks(image, four_thermocouples(tmp_path), changes, 400, faults)
+    assert set(record.state) >= states
+    at_rest = record.state == protocol.REST
+    to_rest = at_rest & ~np.concatenate(([False], at_rest[:-1]))
+    ends_us = record.cost_us[to_rest]
+    print(f"\n{mode}: {len(ends_us)} ends of a delivery, worst {ends_us.max(initial=0)} µs;", end=" ")
+    assert ends_us.max(initial=0) <= TO_REST_us
+    assert_in_time(replace(record, cost_us=record.cost_us[~to_rest], late_us=record.late_us[~to_rest]))
 
 
 @pytest.mark.long

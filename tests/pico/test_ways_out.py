@@ -39,7 +39,8 @@ HANGS = ("python_loop", "native_loop", "viper_loop", "interrupts_off")
 def chip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChipRun]:
     """A run in HOLD. Tests work on copies of it."""
     try:
-        image = image_around_the_product(Path(__file__).parent / "mishaps", tmp_path_factory.mktemp("mishaps"))
+        folder, hangs = tmp_path_factory.mktemp("mishaps"), Path(__file__).parent / "firmware" / "hangs.py"
+        image = image_around_the_product(Path(__file__).parent / "mishaps", folder, hangs)
     except EnvironmentProblem as problem:
         pytest.skip(f"needs a firmware image: {problem}")
     run = ChipRun(image, four_thermocouples(tmp_path_factory.mktemp("probe")))

@@ -1,8 +1,9 @@
 """A run of the product's image on the emulated chip, with each tick's cost and lateness kept on the board."""
 
+import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from rfprobe.image import build_image, collect_inputs, default_cache
 from rfprobe.plan_file import read_plan
 from rfprobe.probe_file import ProbeFile, device_values, read_probe
 from rfprobe.resources import shipped
+from rfprobe.sim.faults import parse_fault
 from rfprobe.sim.lockstep import LockStep
+from rfprobe.sim.pico_flash import file_system
 from rfprobe.sim.pico_runtime import PicoRuntime
 from rfprobe.sim.plant import Plant
 from rfprobe.sim.tissue import load_tissue
@@ -38,7 +41,7 @@ PLAN = {"target_mC": 45_000, "ramp_mC_per_s": 1_000, "telemetry_ticks": 5}
 
 @dataclass(frozen=True)
 class TickRecord:
-    """What the board kept of each tick of RAMP and HOLD, in order."""
+    """What the board kept of each tick of RAMP, HOLD and REST, in order."""
 
     cost_us: npt.NDArray[np.int64]
     late_us: npt.NDArray[np.int64]
@@ -54,12 +57,13 @@ def measuring_image(folder: Path) -> Path:
     return image_around_the_product(MEASURING, folder)
 
 
-def image_around_the_product(around: Path, folder: Path) -> Path:
-    """Stage the firmware in `folder`, with the main.py in `around` before its own, and build it."""
+def image_around_the_product(around: Path, folder: Path, *beside: Path) -> Path:
+    """Stage the firmware in `folder`, with the main.py in `around` before its own and modules beside it; build it."""
     stage = folder / "firmware"
     shutil.copytree(shipped("firmware"), stage, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.move(stage / "main.py", stage / "product_main.py")
-    shutil.copy(around / "main.py", stage / "main.py")
+    for path in (around / "main.py", *beside):
+        shutil.copy(path, stage / path.name)
     return build_image(collect_inputs("rpi_pico", stage), default_cache()).path
 
 
@@ -72,16 +76,21 @@ def four_thermocouples(folder: Path) -> ProbeFile:
     return read_probe(path)
 
 
-def run_ticks(image: Path, probe: ProbeFile, changes: Mapping[str, int], ticks: int) -> TickRecord:
-    """Run a plan until RF has been on for `ticks` ticks, then interrupt it and read what the board kept."""
+def run_ticks(
+    image: Path, probe: ProbeFile, changes: Mapping[str, int], ticks: int, faults: Sequence[str] = ()
+) -> TickRecord:
+    """Run a plan until `ticks` ticks after RF came on first, then interrupt it and read what the board kept."""
     plan = read_plan(shipped("plans") / "vertebra-70C.toml")
     values = device_values(plan, probe) | PLAN | changes
-    plant = Plant(load_tissue("vertebra"), probe, seed=1)
-    runtime = PicoRuntime(image)
+    plant = Plant(load_tissue("vertebra"), probe, 1, [parse_fault(each, probe.roles) for each in faults])
+    runtime = PicoRuntime(image, file_system("exact"))
     device = LockStep(plant, runtime)
     client = RunClient(values, protocol.protocol_digest())
     told: list[int] = []
-    while plant.rf_on_s * 100 < ticks:
+    end = math.inf
+    while plant.tick < end:
+        if plant.rf_on_s and end == math.inf:
+            end = plant.tick + ticks
         assert plant.tick < ticks + SET_UP_TICKS, (client.phase, client.refusal)
         for frame in client.feed(device.exchange(client.poll(plant.t_s)), plant.t_s):
             if not isinstance(frame, str) and frame.type == protocol.TELEMETRY and frame.state >= protocol.RAMP:

@@ -11,6 +11,7 @@ from rfprobe import words
 from rfprobe.session import Session
 from rfprobe.sim.runtimes import CPythonRuntime, MicroPythonRuntime
 from rfprobe.summary import cumulative_cem43_min
+from rfprobe.summary_words import figures
 from rfprobe_core import plan, protocol
 from tests.runtimes.loop import NONCE_SEED, ROOT, SHORT_BY_MODE, UID, Run, run
 
@@ -75,6 +76,15 @@ def test_power_is_constant_until_the_tip_is_at_its_ceiling(tmp_path: Path) -> No
     assert df["power_W"].to_numpy(float) == pytest.approx(8.0, rel=0.08)
     assert len(df) > 100
     assert float(session.truth["control_C"].max()) <= 91.0
+    cooled = summary["cooldown"]
+    assert cooled["lasted_s"] == pytest.approx(30.0, abs=0.1)
+    assert set(cooled["readings"]) == {"control", "boundary", "guard"}
+    for name, read in cooled["readings"].items():
+        assert read["end_C"] == pytest.approx(float(session.truth[f"{name}_C"].iloc[-1]), abs=1.0)
+        told = dict(figures(summary))[f"Cooling, {name}"]
+        assert told.startswith(f"{read['begin_C']:.1f} °C") and told.endswith(f"{read['end_C']:.1f} °C after 30 s")
+    # heat goes on outwards after RF has ended
+    assert cooled["readings"]["guard"]["highest_C"] > cooled["readings"]["guard"]["begin_C"]
 
 
 def changed_plan(name: str, folder: Path, **instead: str) -> Path:
@@ -140,6 +150,11 @@ def test_what_rests_are_worth_against_one_delivery_without_them(tmp_path: Path) 
             f"{name}: {told['energy_J']:.0f} J in {told['rf_on_s']:.0f} s, boundary {told['peak_C']['boundary']:.1f} °C"
         )
     assert rested["energy_J"] > 2 * once["energy_J"]
+    # the report of the run with rests says so itself
+    beside = rested["against_continuous"]
+    assert beside["until_rolloff_J"] == pytest.approx(once["energy_J"], rel=0.02)
+    assert beside["same_time_J"] == pytest.approx(18.0 * beside["lasted_s"])
+    assert dict(figures(rested))["Without a rest"].endswith(f"after {beside['until_rolloff_J']:.1f} J")
     assert rested["peak_C"]["boundary"] > once["peak_C"]["boundary"]
 
 

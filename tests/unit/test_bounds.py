@@ -16,6 +16,7 @@ from rfprobe.sim.onboard import exchange
 from rfprobe.sim.onboard.board import VirtualBoard
 from rfprobe.wire import command_line
 from rfprobe_core import plan, protocol
+from rfprobe_core.thermometry import Thermocouple
 from tests.unit.scripted_board import NONCE, Bench, ScriptedBoard, table
 from tests.unit.small_integers import LARGEST, SMALLEST, Checked, OutOfBoundsError
 from tests.unit.whole_run import closed_loop
@@ -118,7 +119,9 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
         "drive_inverted": 0,
         "max_duty": 65_535,
         "guard_lag_max_ms": 3_000,
+        "start_max_mC": max(values["start_max_mC"], values["start_min_mC"] + 1),
     }
+    values["start_min_mC"] = min(values["start_min_mC"], values["start_max_mC"] - 1)
     values |= {f"tc{place}_lag_ms": min(values[f"tc{place}_lag_ms"], 3_000) for place in (1, 3)}
     # an impedance that can be measured: the window below what voltage and current allow, whatever they are
     reach_mohm = values["max_voltage_mV"] * 1000 // values["min_current_uA"] * 1000
@@ -293,6 +296,27 @@ def governor(checked: Checked, examples: int) -> None:
         made.configure(used)
         for reading in readings:
             made.take(*reading)
+
+
+@exercise
+def start_check(checked: Checked, examples: int) -> None:
+    module = checked.module("rfprobe_core.startcheck")
+    places = st.tuples(st.integers(0, 3), temperatures | corners(10_000, 40_000))
+
+    @drive(examples, parameters(), st.lists(places, min_size=4, max_size=4))
+    def run(values: dict[str, int], readings: list[tuple[int, int]]) -> None:
+        thermocouples = [Thermocouple() for _ in readings]
+        for thermocouple, (role, reading_mC) in zip(thermocouples, readings, strict=True):
+            thermocouple.role, thermocouple.temperature_mC = role, reading_mC
+        thermocouples[0].role = plan.ROLE_CONTROL
+        made = module.StartCheck(thermocouples)
+        made.configure(table(values))
+        made.judge()
+        for thermocouple in thermocouples[1:]:
+            thermocouple.temperature_mC = 10_000
+        thermocouples[0].temperature_mC = 40_000
+        made.configure(table({}))
+        made.judge()
 
 
 @exercise
@@ -575,6 +599,17 @@ def _in_any_way(made: Bench, state: int) -> None:
         controller.start()
     if state == protocol.HOLD:
         controller.sequence.hold()
+
+
+@exercise
+def starts_that_are_refused(checked: Checked, examples: int) -> None:
+    made = bench(checked).in_state(protocol.IDLE)
+    for reading_C in (45.0, 5.0):
+        made.board.chips[0].show(reading_C)
+        made.tick(150)
+        made.take_lease()
+        made.say(command_line(round(reading_C), "ARM", made.controller.digest, NONCE))
+        assert made.state == protocol.IDLE
 
 
 @exercise

@@ -9,6 +9,7 @@ from rfprobe.wire import command_line
 from rfprobe_core import plan
 from rfprobe_core import protocol as p
 from rfprobe_core.commands import LEASE_TICKS, REMEMBERED
+from rfprobe_core.safety import ROWS
 from tests.unit.scripted_board import NONCE, VALUES, Bench, frames
 
 STATES = [p.SELF_TEST, p.IDLE, p.ARMED, p.RAMP, p.HOLD, p.COOLDOWN, p.DONE, p.STOPPED, p.FAULT]
@@ -369,10 +370,39 @@ def test_arm_is_refused_while_something_is_wrong(spoil: Callable[[Host], None], 
 @pytest.mark.parametrize("guard_C", [9.9, 10.0, 40.0, 40.1])
 def test_a_guard_that_is_not_at_body_or_room_temperature_refuses_arm(guard_C: float) -> None:
     host = Host()
-    host.controller.thermocouples[1].restart()
+    for place in (0, 1):
+        host.controller.thermocouples[place].restart()
+        host.bench.board.chips[place].show(max(10.0, min(guard_C, 40.0)))
     host.bench.board.chips[1].show(guard_C)
     host.bench.tick(40)
     assert host.code("ARM") == (OK if 10 <= guard_C <= 40 else p.ACK_GUARD)
+
+
+@pytest.mark.parametrize(
+    ("place", "reading_C", "code", "against_mC"),
+    [
+        (0, 40.5, p.ACK_START_TEMPERATURE, 40_000),
+        (0, 9.5, p.ACK_START_TEMPERATURE, 10_000),
+        (1, 40.5, p.ACK_GUARD, 40_000),
+        # of two that differ, nobody can say which is wrong: the warmer one is named
+        (0, 39.5, p.ACK_START_SPREAD, 36_000),
+        (1, 39.5, p.ACK_START_SPREAD, 36_000),
+    ],
+)
+def test_an_implausible_start_is_refused_and_recorded_with_place_and_reading(
+    place: int, reading_C: float, code: int, against_mC: int
+) -> None:
+    host = Host()
+    if code == p.ACK_START_SPREAD:
+        _show(1 - place, 36.0)(host)
+    _show(place, reading_C)(host)
+    ack = host.ask("ARM")
+    assert (ack.value("code"), ack.value("key")) == (code, plan.INDEX["tc0_role"] + place)
+    assert (ack.value("value"), ack.value("value2")) == (reading_C * 1000, against_mC)
+    assert host.bench.state == p.IDLE
+    [event] = [each for each in frames(host.bench.board.sent) if each.type == p.EVENT]
+    assert (event.value("code"), event.value("value")) == (p.EVENT_REFUSED, reading_C * 1000)
+    assert ROWS[event.value("row")][0].startswith(f"tc{place}_{'under' if reading_C * 1000 < against_mC else 'over'}")
 
 
 def test_arm_without_configure_is_refused_whatever_digest_it_quotes() -> None:

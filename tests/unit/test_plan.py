@@ -68,6 +68,7 @@ BREAKERS = [
     ("max_temperature_mC", PULSED | {"max_temperature_mC": 45_001}),
     ("burst_ms", PULSED | {"burst_ms": 60, "burst_period_ms": 100}),
     ("rolloff_step_mohm", {"mode": plan.MODE_IMPEDANCE, "max_impedance_mohm": 50_000, "min_impedance_mohm": 20_000}),
+    ("start_min_mC", {"start_min_mC": 40_000, "start_max_mC": 40_000}),
 ]
 
 

@@ -468,6 +468,10 @@ class EmulatedPico:
         self._delays.find_loop()
         self._mcu.core.pc = FLASH_START_ADDRESS
 
+    def write_flash(self, offset_bytes: int, data: bytes) -> None:
+        """Put bytes into the flash, as a programmer does it: before `boot`, or between two of its runs."""
+        self._mcu.flash[offset_bytes : offset_bytes + len(data)] = data
+
     @property
     def time_us(self) -> float:
         """Emulated time; goes on through resets."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from rfprobe.sim.emulated_pico import EmulatedPico
 from rfprobe.sim.onboard import exchange
 from rfprobe.sim.onboard.converters import Converters
+from rfprobe.sim.pico_flash import FlashContent
 
 TICK_US = 10_000
 CLOCK_MASK = (1 << 30) - 1
@@ -44,11 +45,11 @@ class SpiChip:
 
 
 class PicoRuntime:
-    """An emulated Pico with `image` in its flash, powered on with the first exchange."""
+    """An emulated Pico with `image` in its flash, powered on with the first exchange; `kept` is its file system."""
 
     name = "pico"
 
-    def __init__(self, image: Path) -> None:
+    def __init__(self, image: Path, kept: FlashContent | None = None) -> None:
         self.pico = EmulatedPico()
         self._converters = Converters()
         for place, pin in enumerate(CS_PINS):
@@ -60,6 +61,8 @@ class PicoRuntime:
         self.enable_trace = self.pico.watch(ENABLE_PIN)
         self._stimulus = struct.Struct(exchange.STIMULUS)
         self._unsent = b""
+        if kept is not None:
+            self.pico.write_flash(kept.offset_bytes, kept.data)
         self.pico.boot(image)
 
     def _convert(self, channel: int) -> int:

@@ -149,7 +149,7 @@ def default_runtime() -> tuple[str, str]:
 def make_runtime(
     name: str, nonce_seed: int, uid: str, start_us: int = 0, first_tick: int = 0, calibration: str = EXACT
 ) -> Runtime:
-    """A freshly powered board, with this calibration in its flash (onboard/calibrated.py); `pico` has none.
+    """A freshly powered board, with this calibration in its flash (onboard/calibrated.py).
 
     Raises BadInput for a runtime that does not exist.
     """
@@ -158,16 +158,17 @@ def make_runtime(
     if name == "micropython":
         return MicroPythonRuntime(nonce_seed, uid, start_us, first_tick, calibration=calibration)
     if name == "pico":
-        return _make_pico()
+        return _make_pico(calibration)
     raise BadInput(f"--runtime {name}: must be one of {', '.join(RUNTIMES)}")
 
 
-def _make_pico() -> Runtime:
+def _make_pico(calibration: str) -> Runtime:
     """The image of this tree's firmware, built if need be, in an emulated chip."""
     try:
+        from rfprobe.sim.pico_flash import file_system
         from rfprobe.sim.pico_runtime import PicoRuntime
     except ImportError:
         raise EnvironmentProblem("--runtime pico needs rp2040py: pip install 'rfprobe[pico]'") from None
     from rfprobe.image import build_image, collect_inputs, default_cache
 
-    return PicoRuntime(build_image(collect_inputs("rpi_pico"), default_cache()).path)
+    return PicoRuntime(build_image(collect_inputs("rpi_pico"), default_cache()).path, file_system(calibration))

@@ -5,6 +5,7 @@ import sys
 import time
 
 import board
+import hangs
 import machine
 import micropython
 
@@ -42,35 +43,11 @@ def energise(ticks, duty_u16=30_000):
     return taken
 
 
-@micropython.native
-def native_loop():
-    while True:
-        pass
-
-
-@micropython.viper
-def viper_loop():
-    n = 0
-    while True:
-        n += 1
-
-
-def python_loop():
-    while True:
-        pass
-
-
-def interrupts_off_loop():
-    machine.disable_irq()
-    while True:
-        pass
-
-
 HANGS = {
-    "python": python_loop,
-    "native": native_loop,
-    "viper": viper_loop,
-    "interrupts_off": interrupts_off_loop,
+    "python": hangs.python_loop,
+    "native": hangs.native_loop,
+    "viper": hangs.viper_loop,
+    "interrupts_off": hangs.interrupts_off,
 }
 
 

@@ -1,15 +1,16 @@
 """The product's own main loop on which mishaps are worked from outside: the levels of GP10..13 say which, in a tick.
 
-`firmware/main.py` is staged beside this file as `product_main.py` and runs unchanged. GP15 changes right before each
-feed of the dead-man. Ctrl-C ends at the prompt, where `show()` tells the worst lateness of a tick with RF on.
+`firmware/main.py` is staged beside this file as `product_main.py` and runs unchanged; `hangs.py` is that of the other
+test image. GP15 changes right before each feed of the dead-man. Ctrl-C ends at the prompt, where `show()` tells the
+worst lateness of a tick with RF on.
 """
 
 import gc
 import sys
 
 import machine
-import micropython
 import rp2
+from hangs import interrupts_off, native_loop, python_loop, viper_loop
 from machine import Pin, mem32
 
 from rfprobe_core import protocol
@@ -20,30 +21,6 @@ _GPIO_IN = 0xD0000004
 _FIRST = 10
 SELECT = [Pin(_FIRST + bit, Pin.IN, Pin.PULL_DOWN) for bit in range(4)]
 mark = Pin(15, Pin.OUT, value=0)
-
-
-def python_loop():
-    while True:
-        pass
-
-
-@micropython.native
-def native_loop():
-    while True:
-        pass
-
-
-@micropython.viper
-def viper_loop():
-    n = 0
-    while True:
-        n += 1
-
-
-def interrupts_off():
-    machine.disable_irq()
-    while True:
-        pass
 
 
 def out_of_memory():

@@ -1,15 +1,18 @@
-"""Plays the recorded stimulus to the firmware on the chip and prints the frames it sends, as hex."""
+"""Plays the recorded stimulus that lies in the flash to the firmware on the chip and prints what it sends, as hex.
+
+The recording is unpacked as it is played: at once it would need more heap than there is.
+"""
 
 from binascii import hexlify
-from io import BytesIO
 
 from deflate import ZLIB, DeflateIO
-from onboard.replay import replay
-from recording import COMPRESSED, FIRST_TICK, NONCE_SEED, SIZE, START_US, UID
+from onboard.replay import play
+from recording import FIRST_TICK, NAME, NONCE_SEED, START_US, UID
 
-recording = bytearray(SIZE)  # at once: what is read piece by piece needs the heap twice
-DeflateIO(BytesIO(COMPRESSED), ZLIB).readinto(recording)
-sent = replay(recording, NONCE_SEED, UID, START_US, FIRST_TICK)
+sent = bytearray()
+with open(NAME, "rb") as packed:
+    for told in play(DeflateIO(packed, ZLIB), NONCE_SEED, UID, START_US, FIRST_TICK):
+        sent += told
 print("sent", len(sent))
 for at in range(0, len(sent), 64):
     print(hexlify(sent[at : at + 64]).decode())

@@ -1,4 +1,4 @@
-"""The product's own main loop, with a meter that keeps the cost and the lateness of each tick with RF on.
+"""The product's own main loop, with a meter that keeps the cost and the lateness of each tick of a run under way.
 
 `firmware/main.py` is staged beside this file as `product_main.py` and runs unchanged. After Ctrl-C, `show()`
 prints what was kept. Collecting is off and nothing is printed while RF is on.
@@ -15,7 +15,7 @@ ROOM = 4_096
 
 
 class RecordingMeter(TickMeter):
-    """Notes each tick of RAMP and HOLD in arrays made beforehand, and the heap in use before and after them."""
+    """Notes each tick of RAMP, HOLD and REST in arrays made beforehand, and the heap in use before and after."""
 
     def __init__(self, controller):
         super().__init__()
@@ -31,7 +31,7 @@ class RecordingMeter(TickMeter):
     def note(self, cost_us, late_us, elapsed):
         super().note(cost_us, late_us, elapsed)
         state = self.controller.sequence.state
-        if state == protocol.RAMP or state == protocol.HOLD:
+        if protocol.RAMP <= state <= protocol.REST:
             self.keep(cost_us, late_us, elapsed, state)
 
     def keep(self, cost_us, late_us, elapsed, state):

@@ -4,6 +4,8 @@ One record a tick: the stimulus (exchange.py), then a u16 and as many bytes of S
 select, length, the bytes the firmware sent, the bytes the chip answered.
 """
 
+from io import BytesIO
+
 from .board import VirtualBoard
 from .device import VirtualDevice
 from .exchange import RESPONSE_HEAD, STIMULUS_SIZE
@@ -48,19 +50,21 @@ class ReplayBoard(VirtualBoard):
         self._at = at + 2 * count
 
 
-def replay(recording, nonce_seed, uid, start_us, first_tick):
-    """Play a whole recording (bytes); returns everything the firmware sent."""
+def play(source, nonce_seed, uid, start_us, first_tick):
+    """Play a recording tick by tick from a stream (`read`); yields what the firmware sent in each."""
     board = ReplayBoard(nonce_seed, uid)
     device = VirtualDevice(board, start_us, first_tick)
-    sent = bytearray()
-    at = 0
-    while at < len(recording):
-        stimulus = recording[at : at + STIMULUS_SIZE]
-        at += STIMULUS_SIZE
-        size = recording[at] | recording[at + 1] << 8
-        board.play(recording[at + 2 : at + 2 + size])
-        at += 2 + size
+    while True:
+        stimulus = source.read(STIMULUS_SIZE)
+        if not stimulus:
+            return
+        size = source.read(2)
+        board.play(source.read(size[0] | size[1] << 8))
         response = device.run(stimulus)
         count = response[4] | response[5] << 8
-        sent += response[RESPONSE_HEAD : RESPONSE_HEAD + count]
-    return bytes(sent)
+        yield bytes(response[RESPONSE_HEAD : RESPONSE_HEAD + count])
+
+
+def replay(recording, nonce_seed, uid, start_us, first_tick):
+    """Play a whole recording (bytes); returns everything the firmware sent."""
+    return b"".join(play(BytesIO(recording), nonce_seed, uid, start_us, first_tick))
