@@ -40,9 +40,9 @@ values_before = array("i", controller.values)
 
 def chance(most):
     now = state[0]
-    now = (now * 1103 + 12345) & 0xFFFFF
+    now = (now * 1103515245 + 12345) & 0x3FFFFFFF  # does not repeat for 2^30 calls; the VM's small ints hold the product
     state[0] = now
-    return (now >> 4) % most
+    return (now >> 12) % most
 
 def feed(line):
     for place in range(len(line)):
