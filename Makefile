@@ -67,8 +67,8 @@ false-trips: setup ## Do 3000 runs without faults, from where the last call ende
 soak: setup ## Run the virtual device for a day of its time, in all modes, with faults (a quarter of an hour)
 	$(BIN)/python -m tests.runtimes.soak
 
-mutation: setup ## Change what decides over heat, one place at a time; what survives is in docs/mutation.md (an hour)
-	$(BIN)/python -m tests.mutation
+mutation: setup ## Change what decides over heat, one place at a time; what survives is in docs/mutation.md (FILES=pid for one)
+	$(BIN)/python -m tests.mutation $(FILES)
 
 bench: setup ## Measure speed, tick cost and memory on this machine
 	$(BIN)/python tests/bench/run.py

@@ -1,9 +1,9 @@
 """Mutation testing of the parts that decide over heat: `make mutation`, or `python -m tests.mutation safety pid`.
 
 Each mutant (see `mutants`) takes the place of its module in a process of its own, and tests are run on it until one
-fails (see `suite`). Killed: a test failed, or the module could not even be loaded. A mutant that outlasts its time is no
-kill. What survives is listed in docs/mutation.md, each with the reason in reasons.toml why no test can or need tell it.
-What was found is kept (build/mutation) while the module and the tests are the same, so that a call goes on where the
+fails (see `suite`). Killed: a test failed, or the module could not even be loaded. A mutant that outlasts its time is
+no kill. What survives is listed in docs/mutation.md, each with the reason in reasons.toml why no test can or need tell
+it. What was found is kept (build/mutation) while module and tests are the same, so that a call goes on where the
 last one ended.
 """
 
@@ -12,30 +12,30 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from rich.progress import Progress
 
 from tests.mutation.mutants import Mutant, mutants
-from tests.mutation.suite import CORE, KILLED, LEFT_OUT, OWN, ROOT, SURVIVED, TIMED_OUT, Task, try_all, warm_up
+from tests.mutation.suite import (
+    CORE,
+    KILLED,
+    LEFT_OUT,
+    OWN,
+    RESULTS,
+    ROOT,
+    SURVIVED,
+    TIMED_OUT,
+    Task,
+    digest_of,
+    tests_files,
+    try_all,
+    warm_up,
+)
 
 PAGE = ROOT / "docs" / "mutation.md"
 REASONS = Path(__file__).parent / "reasons.toml"
-RESULTS = ROOT / "build" / "mutation"
-TESTS = (ROOT / "tests" / "unit", ROOT / "tests" / "runtimes" / "data")
 GOAL = 0.9
-
-
-def digest_of(paths: Sequence[Path]) -> str:
-    content = sha256()
-    for path in paths:
-        content.update(path.name.encode() + path.read_bytes())
-    return content.hexdigest()[:12]
-
-
-def digest_of_tests() -> str:
-    return digest_of([path for folder in TESTS for path in sorted(folder.glob("*.*"))])
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Kept:
     @classmethod
     def of(cls, name: str) -> "Kept":
         path = CORE / f"{name}.py"
-        source, tests = digest_of([path]), digest_of_tests()
+        source, tests = digest_of([path]), digest_of(tests_files())
         results = RESULTS / f"{name}.json"
         known = json.loads(results.read_text()) if results.exists() else {}
         same = (known.get("source"), known.get("tests")) == (source, tests)
@@ -117,9 +117,9 @@ def page() -> str:
         "# Mutation testing",
         "",
         "Made by `make mutation`: one small change at a time to the modules that decide over heat (`tests/mutation/`",
-        "says which changes), each in a process of its own with the tests of `tests/unit` that run what was changed, but",
-        f"for {' and '.join(f'`{each}`' for each in LEFT_OUT)}, and the recorded runs. A mutant that outlasts its time is",
-        "no kill. `make mutation FILES=pid` tries one module again.",
+        "says which changes), each in a process of its own with the tests of `tests/unit` that run what was changed",
+        f"(but for {' and '.join(f'`{each}`' for each in LEFT_OUT)}) and the recorded runs. A mutant that outlasts its",
+        "time is no kill. `make mutation FILES=pid` tries one module again.",
         "",
         "| module | as of | mutants | tried | killed | timed out | survived | kill rate |",
         "|---|---|---|---|---|---|---|---|",
