@@ -404,7 +404,7 @@ def _anew(name: str, source: str, hint: str = "") -> Work:
     """The module's tests on this source of it: the one that told last time, its own, the recordings, and others."""
     own, others = ([f"tests/unit/{each}.py" for each in names] for names in OWN[name])
     stages = [[hint]] if "::" in hint else []
-    stages += [own, [RECORDED], others]
+    stages += [own[:1], own[1:], [RECORDED], others]
 
     def work(say: Say) -> None:
         import pytest

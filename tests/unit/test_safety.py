@@ -175,6 +175,9 @@ def test_the_limit_that_was_broken_is_told(name: str) -> None:
         judged.judge(value, a_state(name))
         assert judged.limits.value(judged.row) == value
         assert judged.limits.limit(judged.row) == (low if value < low else high)
+        assert judged.limits.beyond(judged.row)
+    judged.limits.table[judged.row] = (low if low > safety.LOWEST else high) + BIAS
+    assert not judged.limits.beyond(judged.row)
 
 
 def test_the_gravest_row_of_a_group_comes_first() -> None:

@@ -154,6 +154,8 @@ def test_before_it_is_configured_any_run_is_over_at_once() -> None:
     assert made.advance(0, 0) == p.CAUSE["energy_ceiling"]
     made._max_energy_mJ = 1
     assert made.advance(0, 0) == p.CAUSE["rf_on_time_ceiling"]
+    made.rest()
+    assert made.advance(0, 0) == p.CAUSE["hold_complete"]
 
 
 def test_the_times_are_those_of_the_standard() -> None:
