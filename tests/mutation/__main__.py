@@ -3,8 +3,8 @@
 Each mutant (see `mutants`) takes the place of its module in a process of its own, and tests are run on it until one
 fails (see `suite`). Killed: a test failed, or the module could not even be loaded. A mutant that outlasts its time is
 no kill. What survives is listed in docs/mutation.md, each with the reason in reasons.toml why no test can or need tell
-it. What was found is kept (build/mutation) while module and tests are the same, so that a call goes on where the
-last one ended.
+it. What was found is kept (build/mutation) while the module and what told are the same, so that a call goes on
+where the last one ended.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rich.progress import Progress
@@ -28,7 +29,7 @@ from tests.mutation.suite import (
     TIMED_OUT,
     Task,
     digest_of,
-    tests_files,
+    proof_of,
     try_all,
     warm_up,
 )
@@ -40,30 +41,30 @@ GOAL = 0.9
 
 @dataclass
 class Kept:
-    """What is known of a module's mutants, by their numbers; of another source of it, or by other tests, nothing is.
+    """What is known of a module's mutants, by their numbers; of another source of it nothing is.
 
-    `hints` are the tests that told of a mutant (by its words) last time, whatever has changed since: they go first.
+    A kill stands while the test that told is the same, a survivor while all tests are. `hints` are the tests that told
+    of a mutant (by its words) last time, whatever has changed since: they go first.
     """
 
     name: str
     all: list[Mutant]
-    fates: dict[int, tuple[str, str]]
+    fates: dict[int, tuple[str, str, str]]  # fate, the test that told, and what both are worth: see `_worth`
     hints: dict[str, str]
     source: str
-    tests: str
 
     @classmethod
     def of(cls, name: str) -> "Kept":
         path = CORE / f"{name}.py"
-        source, tests = digest_of([path]), digest_of(tests_files())
+        source = digest_of([path])
         results = RESULTS / f"{name}.json"
         known = json.loads(results.read_text()) if results.exists() else {}
-        same = (known.get("source"), known.get("tests")) == (source, tests)
-        fates = {int(at): (fate, by) for at, (fate, by) in known["fates"].items()} if same else {}
-        return cls(name, mutants(path.read_text(encoding="utf-8")), fates, known.get("hints", {}), source, tests)
+        fates = known["fates"] if known.get("source") == source else {}
+        standing = {int(at): (fate, by, worth) for at, (fate, by, worth) in fates.items() if worth == _worth(fate, by)}
+        return cls(name, mutants(path.read_text(encoding="utf-8")), standing, known.get("hints", {}), source)
 
     def take(self, at: int, fate: str, by: str) -> None:
-        self.fates[at] = (fate, by)
+        self.fates[at] = (fate, by, _worth(fate, by))
         if by:
             self.hints[self._key(at)] = by
 
@@ -80,18 +81,22 @@ class Kept:
         RESULTS.mkdir(parents=True, exist_ok=True)
         known = {
             "source": self.source,
-            "tests": self.tests,
             "fates": {at: self.fates[at] for at in sorted(self.fates)},
             "hints": self.hints,
         }
         (RESULTS / f"{self.name}.json").write_text(json.dumps(known))
 
     def count(self, fate: str) -> int:
-        return sum(each == fate for each, _ in self.fates.values())
+        return sum(each == fate for each, *_ in self.fates.values())
 
     @property
     def rate(self) -> float:
         return self.count(KILLED) / len(self.fates) if self.fates else 0.0
+
+
+@cache
+def _worth(fate: str, by: str) -> str:
+    return proof_of(by if fate == KILLED else "")
 
 
 def examine(all_kept: Sequence[Kept], most: int | None, workers: int, progress: Progress) -> None:
@@ -133,7 +138,7 @@ def page() -> str:
         counts = " | ".join(str(kept.count(fate)) for fate in (KILLED, TIMED_OUT, SURVIVED))
         tried = f"{len(kept.all)} | {len(kept.fates)}"
         lines.append(f"| `{name}.py` | {kept.source} | {tried} | {counts} | {kept.rate:.1%} |")
-        left = [(at, fate) for at, (fate, _) in sorted(kept.fates.items()) if fate != KILLED]
+        left = [(at, fate) for at, (fate, *_) in sorted(kept.fates.items()) if fate != KILLED]
         if left:
             survivors += ["", f"## What survives in `{name}.py`", "", "| line | change | reason |", "|---|---|---|"]
         for at, fate in left:

@@ -8,6 +8,7 @@ in a fork that has imported nothing of the project, and the tests are collected 
 A fork may use so much CPU time and no more; one that does is timed out, which is no kill.
 """
 
+import ast
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -37,8 +38,9 @@ PYCACHE = RESULTS / "pycache"
 COVERAGE = RESULTS / "coverage.json"
 
 KILLED, SURVIVED, TIMED_OUT = "killed", "survived", "timed out"
+NOT_LOADED = "cannot be loaded"
 ONE_TEST_CPU_s = 6.0  # besides ten times what it usually takes
-COLLECTED_ANEW_CPU_s = 90
+COLLECTED_ANEW_CPU_s = 45
 STUCK_AFTER_s = 600.0
 
 # What takes long, and tells of mutants only what others tell sooner: the bounds of all intermediates, and the tests
@@ -91,6 +93,23 @@ def tests_files() -> list[Path]:
     """What the fates of mutants depend on, besides the sources."""
     folders = (ROOT / "tests" / "unit", ROOT / "tests" / "runtimes" / "data")
     return [path for folder in folders for path in sorted(folder.glob("*.*"))]
+
+
+def proof_of(by: str) -> str:
+    """Of what a kill is worth: the test that told (a node of pytest), and what its file has besides tests.
+
+    Other tests may come, go and change, and a mutant that this one has killed is killed.
+    """
+    if by == NOT_LOADED:
+        return "by its source alone"
+    path, _, rest = by.partition("::")
+    if not rest or not (ROOT / path).exists():
+        return digest_of(tests_files())
+    test = rest.partition("[")[0].partition("::")[0]
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    others = [each for each in tree.body if not getattr(each, "name", "").startswith("test_")]
+    own = [each for each in tree.body if getattr(each, "name", "") == test]
+    return sha256("\n".join(ast.unparse(each) for each in own + others).encode()).hexdigest()[:12] if own else ""
 
 
 def unit_tests() -> list[str]:
@@ -336,8 +355,6 @@ class _Loop:
 
 
 def _unparsed(path: str) -> str:
-    import ast
-
     return ast.unparse(ast.parse(Path(path).read_text(encoding="utf-8")))
 
 
@@ -401,9 +418,11 @@ class _Told:
 
 
 def _anew(name: str, source: str, hint: str = "") -> Work:
-    """The module's tests on this source of it: the one that told last time, its own, the recordings, and others."""
+    """The module's tests on this source of it: the file that told last time, its own, the recordings, and others."""
     own, others = ([f"tests/unit/{each}.py" for each in names] for names in OWN[name])
-    stages = [[hint]] if "::" in hint else []
+    told_last = hint.partition("::")[0]
+    # the whole file: of a single test in one that cannot be imported pytest says that it is not there
+    stages = [[told_last]] if told_last in own + others else []
     stages += [own[:1], own[1:], [RECORDED], others]
 
     def work(say: Say) -> None:
@@ -416,7 +435,7 @@ def _anew(name: str, source: str, hint: str = "") -> Work:
             told = _Told()
             code = int(pytest.main([*_options(), *stage], plugins=[told]))
             if told.failed or code in (_INTERRUPTED, _INTERNAL_ERROR):
-                say([KILLED, told.failed or "cannot be loaded"])
+                say([KILLED, told.failed or NOT_LOADED])
         say([SURVIVED, ""])
 
     return work

@@ -323,11 +323,12 @@ def words(seen: Seen, heap_bytes: Sequence[int]) -> str:
             f"{seen.ticks / TICKS_PER_H:.2f} h, {seen.runs.total()} runs: {modes}",
             f"{sum(each > 0 for each in seen.tried.values())} of {len(ENDS) * len(TROUBLES)} pairs of mode and fault",
             f"ended by: {causes}",
-            f"{seen.faults} faults told, {seen.missed_ticks} ticks missed, {seen.frames} frames, {seen.frames_lost} lost "
-            "to a port that was away or flooded",
+            f"{seen.faults} faults told, {seen.missed_ticks} ticks missed, {seen.frames} frames, "
+            f"{seen.frames_lost} lost to a port that was away or flooded",
             f"wraps passed: {clock_wraps} of the microsecond counter, {tick_wraps} of the tick count, "
             f"{(seen.frames + seen.frames_lost) // SEQUENCE_WRAP} of the frames' sequence number",
-            f"heap in use: {heap_bytes[0]} B after a minute, {heap_bytes[-1]} B at the end, {max(heap_bytes)} B at most",
+            f"heap in use: {heap_bytes[0]} B after a minute, {heap_bytes[-1]} B at the end, "
+            f"{max(heap_bytes)} B at most",
         )
     )
 

@@ -40,7 +40,8 @@ values_before = array("i", controller.values)
 
 def chance(most):
     now = state[0]
-    now = (now * 1103515245 + 12345) & 0x3FFFFFFF  # does not repeat for 2^30 calls; the VM's small ints hold the product
+    # does not repeat for 2^30 calls, and the VM's small ints hold the product
+    now = (now * 1103515245 + 12345) & 0x3FFFFFFF
     state[0] = now
     return (now >> 12) % most
 

@@ -96,7 +96,8 @@ def test_every_answer_has_its_number_and_its_words() -> None:
         "CRC",
         "SYNTAX",
     ]
-    by_words = {"OK": "ok", "CRC": "CRC", "INTERLOCK": "interlock", "FOOTSWITCH": "foot-switch", "STAGE": "RF stage"}
+    assert p.ACK_NAMES[answers["OK"]] == "ok"
+    by_words = {"CRC": "CRC", "INTERLOCK": "interlock", "FOOTSWITCH": "foot-switch", "STAGE": "RF stage"}
     by_words |= {"WRONG_DIGEST": "digest", "NOT_OWNER": "owns", "CONTRADICTION": "contradict", "GUARD": "guard"}
     by_words |= {"SENSOR": "needed thermocouple"}
     for name, word in by_words.items():
