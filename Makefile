@@ -25,7 +25,7 @@ TYPINGS := .typings/rp2/.ready .typings/esp32/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve unit test test-long faults faults-pico false-trips mutation bench lint format types image notebook packages lock clean
+.PHONY: help setup demo serve unit test test-long faults faults-pico false-trips soak mutation bench lint format types image notebook packages lock clean
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,8 +64,11 @@ faults-pico: setup ## Try a dozen of them on the emulated chip (ten minutes); th
 false-trips: setup ## Do 3000 runs without faults, from where the last call ended, and bound the rate of false trips
 	$(BIN)/python -m tests.safety.false_trips
 
-mutation: setup ## Change what decides over heat, one place at a time; what survives is in docs/mutation.md (an hour)
-	$(BIN)/python -m tests.mutation
+soak: setup ## Run the virtual device for a day of its time, in all modes, with faults (a quarter of an hour)
+	$(BIN)/python -m tests.runtimes.soak
+
+mutation: setup ## Change what decides over heat, one place at a time; what survives is in docs/mutation.md (FILES=pid for one)
+	$(BIN)/python -m tests.mutation $(FILES)
 
 bench: setup ## Measure speed, tick cost and memory on this machine
 	$(BIN)/python tests/bench/run.py

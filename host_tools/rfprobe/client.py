@@ -618,6 +618,8 @@ class RunClient:
         if not wanted or self.box is not None or self.state not in OVER:
             self.phase = Phase.ENDED
             return
+        if (self._stop_wanted or self._silent) and not self._is_stopped():
+            return  # STOP is said first, until it is seen to be obeyed; one that comes later ends the fetching
         self.box = BoxFetch()
         self._box_due_s = now_s
         self._enter(Phase.BLACK_BOX, now_s, math.inf)

@@ -1,10 +1,14 @@
 """The mutator itself: each kind of change is made, one at a time, and one that no test tells is told as a survivor."""
 
 import ast
+import re
+import tomllib
 
 import pytest
 
+from tests.mutation.__main__ import GOAL, NO_REASON, PAGE, REASONS
 from tests.mutation.mutants import mutants
+from tests.mutation.suite import OWN, changed_function
 
 
 def changes(source: str) -> list[tuple[str, str]]:
@@ -71,3 +75,61 @@ def test_one_place_differs_and_the_rest_is_the_same() -> None:
         differing = [now for now, was in zip(each.source.splitlines(), plain, strict=True) if now != was]
         assert len(differing) == 1, each.told
     assert sorted(each.line for each in made) == [1] * 6 + [3] * 6
+
+
+PLAIN = """
+LIMIT = 5
+class Loop:
+    gain = 2
+    def step(self, x, most=9):
+        return x + 1 if x < most else most
+def each(values):
+    return [value + 3 for value in values]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "function"),
+    [
+        (("x + 1", "x - 1"), "Loop.step"),
+        (("x < most", "x <= most"), "Loop.step"),
+        (("LIMIT = 5", "LIMIT = 6"), None),
+        (("gain = 2", "gain = 3"), None),
+        (("most=9", "most=10"), None),
+        (("value + 3", "value + 4"), None),
+    ],
+)
+def test_only_what_differs_inside_one_function_is_put_in_place_of_it(
+    change: tuple[str, str], function: str | None
+) -> None:
+    """Anything else may be in the tables of other modules by then: that is loaded anew."""
+    mutated = compile(PLAIN.replace(*change), "x", "exec")
+    found = changed_function(compile(PLAIN, "x", "exec"), mutated)
+    assert (found and found[0]) == function
+
+
+# The page that was made
+
+
+def _page() -> str:
+    return PAGE.read_text(encoding="utf-8")
+
+
+def test_every_module_is_tried_whole_and_told_well_enough() -> None:
+    rows = re.findall(r"^\| `(\w+)\.py` \| \w+ \| (\d+) \| (\d+) \| (\d+) \|", _page(), re.MULTILINE)
+    assert {name for name, *_ in rows} == set(OWN)
+    for name, all_of_them, tried, killed in rows:
+        assert all_of_them == tried, name
+        assert int(killed) >= GOAL * int(tried), name
+
+
+def test_every_survivor_has_its_reason_and_every_reason_its_survivor() -> None:
+    page = _page()
+    assert NO_REASON not in page
+    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
+    told = {
+        told.replace(chr(92) + "|", "|") for told in re.findall(r"^\| \d+ \| `(.+?)`(?: \|| \()", page, re.MULTILINE)
+    }
+    for name, each in reasons.items():
+        stale = [words for words in each if not any(words in one for one in told)]
+        assert stale == [], f"{name}: no such survivor any more"

@@ -36,6 +36,7 @@ def fetch(
     fault: str = "interlock@4",
     when: FetchBox = FetchBox.AFTER_FAULT,
     stop_in_fetch: bool = False,
+    stop_at_s: float | None = None,
 ) -> Run:
     """A run on the firmware, with what `mangle` makes of what the device sends from the fault on."""
     plant = Plant(load_tissue("vertebra"), probe(), 1, [parse_fault(fault, probe().roles)] if fault else [])
@@ -44,6 +45,9 @@ def fetch(
     done, gone = Run(plant, client), 0
     while not client.over:
         assert plant.tick < 4_000
+        if stop_at_s is not None and plant.t_s >= stop_at_s:
+            client.request_stop()
+            stop_at_s = None
         sent = device.exchange(client.poll(plant.t_s))
         if client.phase is Phase.BLACK_BOX:
             gone += bool(sent[1:2] == b"\x07")
@@ -88,6 +92,13 @@ def test_it_is_asked_for_when_that_is_wanted_and_only_then(when: FetchBox, fault
     wanted = when is FetchBox.ALWAYS or (when is FetchBox.AFTER_FAULT and fault != "")
     assert (done.client.box is not None) == wanted == bool(asked(done))
     assert any(frame.type == protocol.BLACKBOX for frame in done.frames) == wanted
+
+
+def test_it_comes_whole_of_a_run_that_the_operator_stopped() -> None:
+    """The stop that ended the run is not one that ends the fetching."""
+    done = fetch(fault="", when=FetchBox.ALWAYS, stop_at_s=4.0)
+    assert (done.client.result, done.client.cause) == ("stopped", "operator_stop")
+    assert done.client.box is not None and done.client.box.done
 
 
 @pytest.mark.parametrize("lost", [1, 20, 23])

@@ -40,9 +40,10 @@ values_before = array("i", controller.values)
 
 def chance(most):
     now = state[0]
-    now = (now * 1103 + 12345) & 0xFFFFF
+    # does not repeat for 2^30 calls, and the VM's small ints hold the product
+    now = (now * 1103515245 + 12345) & 0x3FFFFFFF
     state[0] = now
-    return (now >> 4) % most
+    return (now >> 12) % most
 
 def feed(line):
     for place in range(len(line)):

@@ -25,6 +25,26 @@ VALUES = {
     "max_rf_on_ms": 4_000,
     "footswitch_used": 1,
 }
+# What each mode changes of these; the board's load makes the roll-offs of `impedance`.
+BY_MODE: dict[str, dict[str, int]] = {
+    "temperature": {},
+    "power": {"mode": plan.MODE_POWER, "power_mW": 2_000, "hold_ms": 2_000},
+    "impedance": {
+        "mode": plan.MODE_IMPEDANCE,
+        "power_mW": 2_000,
+        "hold_ms": 4_000,
+        "rolloff_step_mohm": 30_000,
+        "rest_ms": 500,
+    },
+    "pulsed": {
+        "mode": plan.MODE_PULSED,
+        "power_mW": 8_000,
+        "max_temperature_mC": 45_000,
+        "hold_ms": 4_000,
+        "burst_ms": 50,
+        "burst_period_ms": 200,
+    },
+}
 MOST_RF_TICKS = 400
 LEASE_TICKS = 100
 INTERLOCK_TICKS = 2  # N of its row
@@ -35,6 +55,7 @@ FAULTY_TICKS = 6 * POLL_TICKS  # five doubted polls, and the wait for the first
 STALE_TICKS = 120 + 2 * POLL_TICKS
 MISSED_MOST = 10
 ENERGISED = (p.RAMP, p.HOLD)
+UNDER_WAY = (*ENERGISED, p.REST)
 GRAVEST = [p.CAUSE[name] for name in ("rf_while_disabled", "safe_off_unverified", "enable_stuck_high")]
 CONTROL_C, GUARD_C = 37.0, 36.0
 places = st.integers(0, 1)
@@ -43,9 +64,11 @@ places = st.integers(0, 1)
 class AnyHostAndAnyHardware(RuleBasedStateMachine):
     """The rules act; `_ticks` lets time pass and judges each tick."""
 
+    mode = "temperature"
+
     @initialize()
     def power_up(self) -> None:
-        self.bench = Bench(VALUES)
+        self.bench = Bench(VALUES | BY_MODE[self.mode])
         self.controller = self.bench.controller
         self.board = self.bench.board
         self.temperature_C = [CONTROL_C, GUARD_C]
@@ -76,16 +99,17 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
         for _ in range(count):
             before = self.bench.state
             self.board.fed_now = False
+            was_on = self.board.enabled
             self.controller.tick(elapsed, late_us)
-            self.missed += elapsed - 1
-            self._account(elapsed)
+            self.missed += elapsed - 1 if before in ENERGISED else 0
+            self._account(elapsed if was_on else 1)
             self._judge(before)
             elapsed, late_us = 1, 0
 
     def _account(self, elapsed: int) -> None:
         self.interlock_open = 0 if self.board.interlock_closed else self.interlock_open + 1
         self.footswitch_up = 0 if self.board.footswitch_pressed else self.footswitch_up + 1
-        self.rf_ticks = self.rf_ticks + elapsed if self.board.fed_now else 0
+        self.rf_ticks += elapsed if self.board.fed_now else 0
 
     def _judge(self, before: int) -> None:
         state, tick = self.bench.state, self.controller.tick_count
@@ -104,6 +128,7 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
             assert not self.board.enabled
         if state not in ENERGISED:
             assert self.board.duty == 0
+        if state not in UNDER_WAY:
             self.started = False
             self.missed = 0
         if state in (p.IDLE, p.STOPPED, p.DONE, p.FAULT):
@@ -120,7 +145,7 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
             assert state == p.FAULT, "a fault has cleared itself"
             assert cause == self.latched or cause in GRAVEST
         self.latched = cause if state == p.FAULT else None
-        if before not in ENERGISED and state in ENERGISED:
+        if before not in UNDER_WAY and state in UNDER_WAY:
             assert self.started
 
     @invariant()
@@ -227,9 +252,9 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
             arguments[1] = self.controller.commands.nonce
         assert not self._command(verb, *arguments)
 
-    @rule(hold_ms=st.sampled_from((300, 301)))
-    def another_value(self, hold_ms: int) -> None:
-        self._command("SET", "hold_ms", hold_ms)
+    @rule(cooldown_ms=st.sampled_from((100, 101)))
+    def another_value(self, cooldown_ms: int) -> None:
+        self._command("SET", "cooldown_ms", cooldown_ms)
 
     @rule(at=st.integers(0, 7))
     def say_it_again(self, at: int) -> None:
@@ -254,7 +279,7 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
         self.bench.say(where + b"\n")
         assert not self.board.enabled
         assert self.board.duty == 0
-        self.stopped = self.bench.state in (p.ARMED, *ENERGISED)
+        self.stopped = self.bench.state in (p.ARMED, *UNDER_WAY)
 
     # The hardware
 
@@ -285,8 +310,13 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
         self.board.chips[place].frozen = frozen
         self.frozen_since[place] = self.controller.tick_count if frozen else None
 
+    @rule(ohm=st.sampled_from((80.0, 100.0, 140.0)))
+    def another_load(self, ohm: float) -> None:
+        self.board.load_ohm = ohm
+
     @rule()
     def all_well(self) -> None:
+        self.board.load_ohm = 100.0
         self.temperature_C = [CONTROL_C, GUARD_C]
         for place in (0, 1):
             self.board.chips[place].answers = None
@@ -341,6 +371,14 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
         breakers[breaks]()
         self.time_passes_with_a_good_host(4)
 
+    @rule(settled=st.integers(4, 8))
+    def a_good_run_and_the_impedance_rises(self, settled: int) -> None:
+        """A roll-off, in `impedance`: RF rests, and comes again. To the other modes it is nothing."""
+        self.the_whole_way(mended=True)
+        self.time_passes_with_a_good_host(settled)
+        self.another_load(140.0)
+        self.time_passes_with_a_good_host(4)
+
     @rule(count=st.sampled_from((1, 2, 5, 12, 40)))
     def time_passes(self, count: int) -> None:
         self._ticks(count)
@@ -363,9 +401,12 @@ class AnyHostAndAnyHardware(RuleBasedStateMachine):
 
     @rule()
     def ticks_are_late(self) -> None:
+        """Three in a row end RF; of those in which it rests, between bursts, none counts."""
+        with_rf_on = 0
         for _ in range(3):
+            with_rf_on += self.bench.state in ENERGISED
             self._ticks(1, 1, 6_000)
-        assert not self.board.enabled
+        assert with_rf_on < 3 or not self.board.enabled
 
 
 chosen = settings(
@@ -374,8 +415,40 @@ chosen = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-AnyHostAndAnyHardware.TestCase.settings = chosen
-TestRfIsOnOnlyWhileEverythingSaysSo = AnyHostAndAnyHardware.TestCase
+
+
+def of_mode(name: str) -> type[AnyHostAndAnyHardware]:
+    """The same in a mode."""
+
+    class InThisMode(AnyHostAndAnyHardware):
+        mode = name
+
+    return InThisMode
+
+
+@pytest.mark.parametrize("mode", BY_MODE)
+def test_rf_is_on_only_while_everything_says_so(mode: str) -> None:
+    run_state_machine_as_test(of_mode(mode), settings=chosen)
+
+
+@pytest.mark.parametrize("mode", BY_MODE)
+def test_a_good_run_heats_in_every_mode_and_rests_where_it_should(mode: str) -> None:
+    """So that the states which the rules are to break things in are really come to."""
+    machine = of_mode(mode)()
+    machine.power_up()
+    machine.the_whole_way(mended=True)
+    seen: list[tuple[int, bool]] = []
+    for ohm in (100.0, 140.0):
+        machine.another_load(ohm)
+        for _ in range(16):
+            machine.lease()
+            for _ in range(10):
+                machine._ticks(1)
+                seen.append((machine.bench.state, machine.board.enabled))
+    assert {(p.RAMP, True), (p.HOLD, True)} & set(seen)
+    rests = [place for place, each in enumerate(seen) if each == (p.REST, False)]
+    assert bool(rests) == (mode in ("impedance", "pulsed"))
+    assert not rests or (p.HOLD, True) in seen[rests[0] :]
 
 
 # The test is tested: each hole, planted in the controller, is found.
@@ -454,6 +527,10 @@ def _refusals_forgotten(bench: Bench) -> None:
     commands._remember = only_what_was_done
 
 
+def _rest_leaves_it_on(bench: Bench) -> None:
+    bench.controller._rest = lambda: None
+
+
 HOLES = {
     "refusals forgotten": _refusals_forgotten,
     "lease never ages": _lease_never_ages,
@@ -469,10 +546,19 @@ HOLES = {
 }
 
 
-@pytest.mark.parametrize("hole", HOLES)
-def test_a_planted_hole_is_found(hole: str) -> None:
-    class Holed(AnyHostAndAnyHardware):
-        planted = staticmethod(HOLES[hole])
+IN_OTHER_MODES = {
+    "impedance": {"rest leaves it on": _rest_leaves_it_on, "interlock not judged": _row_never_judged("interlock_open")},
+    "pulsed": {"rest leaves it on": _rest_leaves_it_on, "lease never ages": _lease_never_ages},
+    "power": {"status of the guard not judged": _row_never_judged("tc1_status")},
+}
+PLANTED = [("temperature", hole, plant) for hole, plant in HOLES.items()]
+PLANTED += [(mode, hole, plant) for mode, holes in IN_OTHER_MODES.items() for hole, plant in holes.items()]
+
+
+@pytest.mark.parametrize(("mode", "hole", "plant"), PLANTED, ids=lambda each: each if isinstance(each, str) else "")
+def test_a_planted_hole_is_found(mode: str, hole: str, plant: Callable[[Bench], None]) -> None:
+    class Holed(of_mode(mode)):  # type: ignore[misc]
+        planted = staticmethod(plant)
 
     searching = settings(chosen, max_examples=400, phases=(Phase.generate,), derandomize=True, database=None)
     with pytest.raises(AssertionError):

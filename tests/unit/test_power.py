@@ -222,6 +222,18 @@ def test_configuring_sets_every_limit_and_begins_a_run(full_scale_mV: int) -> No
     assert (state[3], state[11], made._min_impedance_mohm) == (20_000, 20_000, 20_000)
 
 
+@pytest.mark.parametrize("full_scale_cV", [4_096, 4_369, 8_000, 16_384])
+def test_full_voltage_is_full_duty_and_no_more(full_scale_cV: int) -> None:
+    made = PowerLoop()
+    made.configure(full_scale_cV * 10, full_scale_cV * 10, 1_000_000, 5_000, 20_000)
+    made._load_mohm = 2_000_000
+    assert 65_527 <= made.drive(50_000) <= 65_535
+
+
+def test_power_saturates_where_it_says() -> None:
+    assert power_mW(500_000, (1 << 22) - 1) == POWER_MAX_MW
+
+
 def test_a_new_run_forgets_the_last_one() -> None:
     made = loop()
     kept = list(made.state)[13:]

@@ -38,6 +38,22 @@ PLAIN = {
     "record": {"tick", "seen", "flags", "impedance_dohm", "duty", "gain", "detail0", "detail1", "detail2"},
 }
 
+# What a frame tells, in its order. Sessions, exports and notebooks know the fields by these names.
+FIELDS = {
+    "telemetry": """flags cause result tc0_mC tc1_mC tc2_mC tc3_mC tc0_age tc1_age tc2_age tc3_age setpoint_mC demand_mW
+        power_mW voltage_cV current_dmA impedance_dohm duty energy_mJ remaining_ticks""",
+    "dose": """tc0_cem43_ms tc1_cem43_ms tc2_cem43_ms tc3_cem43_ms tc0_peak_mC tc1_peak_mC tc2_peak_mC tc3_peak_mC
+        rf_on_ms""",
+    "health": """cost_us_mean cost_us_max late_us_max heap_free_bytes frames_sent frames_dropped ticks_missed
+        lines_refused lease_left_ms faults""",
+    "event": "code cause row value limit first_tick",
+    "ack": "id verb code key value value2",
+    "hello": "",
+    "blackbox": "last_tick count first",
+    "record": """tick seen flags late_us lease_ticks voltage_cV current_dmA power_mW demand_mW impedance_dohm duty
+        setpoint_cC gain detail0 detail1 detail2""",
+}
+
 
 def numbers(prefix: str) -> dict[str, int]:
     """The constants whose names begin so, without it."""
@@ -80,7 +96,8 @@ def test_every_answer_has_its_number_and_its_words() -> None:
         "CRC",
         "SYNTAX",
     ]
-    by_words = {"OK": "ok", "CRC": "CRC", "INTERLOCK": "interlock", "FOOTSWITCH": "foot-switch", "STAGE": "RF stage"}
+    assert p.ACK_NAMES[answers["OK"]] == "ok"
+    by_words = {"CRC": "CRC", "INTERLOCK": "interlock", "FOOTSWITCH": "foot-switch", "STAGE": "RF stage"}
     by_words |= {"WRONG_DIGEST": "digest", "NOT_OWNER": "owns", "CONTRADICTION": "contradict", "GUARD": "guard"}
     by_words |= {"SENSOR": "needed thermocouple"}
     for name, word in by_words.items():
@@ -143,6 +160,11 @@ def test_a_field_tells_its_unit_in_its_name(name: str) -> None:
         else:
             assert unit == UNITS[max(endings, key=len)], field
     assert PLAIN[name] <= {field for field, _, _ in fields(name)}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_frame_has_these_fields_in_this_order(name: str) -> None:
+    assert [field for field, _, _ in fields(name)] == FIELDS[name].split()
 
 
 def test_the_thermocouples_fields_are_named_by_their_places() -> None:

@@ -7,7 +7,7 @@ import pytest
 from rfprobe_core import calibration, plan, safety
 from rfprobe_core import protocol as p
 from rfprobe_core.protocol import CAUSE
-from rfprobe_core.safety import ALWAYS, BIAS, DELIVERING, RF_OFF, RF_ON, RUN, WATCHED_OFF, LimitTable, describe
+from rfprobe_core.safety import BIAS, LimitTable, describe
 from tests.unit.scripted_board import VALUES, table
 
 # The table for the scripted board's values: (low, high, samples, ms, cause). A changed limit shows here.
@@ -50,10 +50,13 @@ EXPECTED = {
     "memory": (None, 0, 1, 100, "memory_corrupted"),
     "not_cooling_when_off": (None, 1_500, 5, 500, "not_cooling_when_off"),
 }
-# Judged in other states than ARMED, RAMP, HOLD and REST (that is RUN).
+STATES = range(len(p.STATE_NAMES))
+RF_ON = frozenset((p.RAMP, p.HOLD))
+RUN = {p.ARMED, p.RAMP, p.HOLD, p.REST}
+# Judged in other states than RUN.
 PHASES = {
-    "rf_while_disabled": RF_OFF,
-    "enable_stuck_high": ALWAYS,
+    "rf_while_disabled": set(STATES) - RF_ON,
+    "enable_stuck_high": set(STATES),
     **dict.fromkeys(
         (
             "enable_stuck_low",
@@ -71,12 +74,12 @@ PHASES = {
     ),
     # in REST too: a run in bursts is mostly there
     **dict.fromkeys(
-        ("tc1_guard_look_ahead", "not_heating", "energy_without_temperature", "heating_too_fast"), DELIVERING
+        ("tc1_guard_look_ahead", "not_heating", "energy_without_temperature", "heating_too_fast"),
+        RF_ON | {p.REST},
     ),
-    "heating_when_off": WATCHED_OFF,
-    "not_cooling_when_off": 1 << p.COOLDOWN,
+    "heating_when_off": {p.ARMED, p.REST, p.COOLDOWN},
+    "not_cooling_when_off": {p.COOLDOWN},
 }
-STATES = range(len(p.STATE_NAMES))
 rows = pytest.mark.parametrize("name", EXPECTED)
 
 
@@ -116,7 +119,7 @@ def _group(row: int) -> tuple[int, int]:
 
 def a_state(name: str) -> int:
     """A state in which the row is judged."""
-    return next(state for state in (p.RAMP, p.IDLE, p.COOLDOWN) if PHASES.get(name, RUN) >> state & 1)
+    return next(state for state in (p.RAMP, p.IDLE, p.COOLDOWN) if state in PHASES.get(name, RUN))
 
 
 def test_the_table_is_what_it_should_be() -> None:
@@ -161,7 +164,7 @@ def test_a_row_is_judged_in_its_states_and_no_other(name: str) -> None:
     for state in STATES:
         judged = Judged(name)
         judged_in += [state] * (judged.row in [judged.judge(judged.outside()[0], state) for _ in range(samples)])
-    assert judged_in == [state for state in STATES if PHASES.get(name, RUN) >> state & 1]
+    assert judged_in == sorted(PHASES.get(name, RUN))
 
 
 @rows
@@ -172,6 +175,9 @@ def test_the_limit_that_was_broken_is_told(name: str) -> None:
         judged.judge(value, a_state(name))
         assert judged.limits.value(judged.row) == value
         assert judged.limits.limit(judged.row) == (low if value < low else high)
+        assert judged.limits.beyond(judged.row)
+    judged.limits.table[judged.row] = (low if low > safety.LOWEST else high) + BIAS
+    assert not judged.limits.beyond(judged.row)
 
 
 def test_the_gravest_row_of_a_group_comes_first() -> None:
@@ -244,3 +250,79 @@ def test_the_units_are_those_that_people_are_shown() -> None:
         "‰ of sense full scale",
         "ms CEM43",
     }
+
+
+# Four places, any roles, bursts
+
+FOUR = {"thermocouples": 4, "tc2_role": plan.ROLE_BOUNDARY, "tc3_role": plan.ROLE_GUARD}
+
+
+def _of_place(place: int, changes: dict[str, int]) -> dict[str, tuple[object, ...]]:
+    """Its rows without its number: (unit, low, high, samples, ms, cause), and the states and samples at work."""
+    values = table(VALUES | changes)
+    limits = LimitTable()
+    limits.configure(values)
+    lines = {name: rest for name, *rest in describe(values) if name.startswith(f"tc{place}")}
+    at_work = {
+        name: (limits.table[3 * safety.SIZE + safety.ROW[name]], limits.samples(safety.ROW[name])) for name in lines
+    }
+    return {name[3:]: (*lines[name], *at_work[name]) for name in lines}
+
+
+def test_every_place_has_the_rows_of_its_role_and_they_are_the_same() -> None:
+    control, guard, boundary, other_guard = (_of_place(place, FOUR) for place in range(4))
+    assert control == boundary
+    assert guard == other_guard
+    assert control == {name: row for name, row in guard.items() if not name.startswith("_guard")}
+    assert len(guard) == len(control) + len(safety.GUARD_ROWS) == 9
+
+
+def test_a_guard_may_be_at_the_first_place() -> None:
+    swapped = {"tc0_role": plan.ROLE_GUARD, "tc1_role": plan.ROLE_CONTROL}
+    assert _of_place(0, swapped) == _of_place(1, {})
+    assert _of_place(1, swapped) == _of_place(0, {})
+
+
+@rows
+def test_how_many_samples_a_row_takes_is_told(name: str) -> None:
+    judged = Judged(name)
+    assert judged.limits.samples(judged.row) == EXPECTED[name][2]
+
+
+@rows
+@pytest.mark.parametrize("burst_ms", [20, 50])
+def test_no_row_that_needs_rf_on_takes_more_samples_than_a_burst_has(name: str, burst_ms: int) -> None:
+    pulsed = {"mode": plan.MODE_PULSED, "burst_ms": burst_ms}
+    needs_rf_on = PHASES.get(name, RUN) == RF_ON
+    samples = EXPECTED[name][2]
+    expected = min(samples, burst_ms // p.TICK_MS) if needs_rf_on else samples
+    assert Judged(name, pulsed).limits.samples(safety.ROW[name]) == expected
+    assert Judged(name, {"burst_ms": burst_ms}).limits.samples(safety.ROW[name]) == samples
+    told = {line[0]: line[4] for line in describe(table(VALUES | pulsed))}
+    assert told[name] == expected
+
+
+def test_a_table_that_nobody_has_configured_judges_nothing() -> None:
+    limits = LimitTable()
+    assert list(limits.table) == [BIAS] * safety.SIZE + [0] * (5 * safety.SIZE)
+    for state in STATES:
+        assert limits.judge(0, safety.SIZE, state) == -1
+
+
+@rows
+def test_configuring_and_clearing_forget_what_was_counted_and_nothing_else(name: str) -> None:
+    judged = Judged(name)
+    before = list(judged.limits.table)
+    for forget in (judged.limits.clear, lambda: judged.limits.configure(table(VALUES))):
+        value = judged.outside()[0]
+        judged.judge(value, a_state(name))
+        assert judged.limits.counted(judged.row) == 1
+        forget()
+        assert judged.limits.counted(judged.row) == 0
+        judged.limits.table[judged.row] = before[judged.row]
+        assert list(judged.limits.table) == before
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_status_that_is_no_fault_names_no_cause(status: int) -> None:
+    assert safety.cause_of(safety.POLL_START[0], status) == 0

@@ -154,6 +154,8 @@ def test_before_it_is_configured_any_run_is_over_at_once() -> None:
     assert made.advance(0, 0) == p.CAUSE["energy_ceiling"]
     made._max_energy_mJ = 1
     assert made.advance(0, 0) == p.CAUSE["rf_on_time_ceiling"]
+    made.rest()
+    assert made.advance(0, 0) == p.CAUSE["hold_complete"]
 
 
 def test_the_times_are_those_of_the_standard() -> None:
@@ -236,3 +238,71 @@ def test_time_that_is_over_is_none_left() -> None:
     made = sequence(p.FAULT)
     made.left_ticks = 3
     assert (made.advance(5, 0), made.left_ticks, made.state) == (0, 0, p.FAULT)
+
+
+# RF rests, and comes again
+
+
+def test_a_rest_within_the_hold_keeps_its_time_and_one_out_of_the_ramp_begins_it() -> None:
+    made = sequence(p.HOLD)
+    made.advance(30, 0)
+    made.changed = False
+    made.rest()
+    assert (made.state, made.previous, made.changed, made.left_ticks) == (p.REST, p.HOLD, True, HOLD_TICKS - 30)
+    made = sequence(p.RAMP)
+    made.rest()
+    assert (made.state, made.previous, made.left_ticks) == (p.REST, p.RAMP, HOLD_TICKS)
+
+
+def test_the_time_of_the_hold_goes_on_while_rf_rests_and_its_other_ceilings_do_not() -> None:
+    made = sequence(p.HOLD)
+    made.rest()
+    assert made.advance(HOLD_TICKS - 1, MOST_mJ) == 0
+    assert (made.left_ticks, made.rf_on_ticks, made.state) == (1, 0, p.REST)
+    assert made.advance(1, 0) == p.CAUSE["hold_complete"]
+
+
+def test_after_a_rest_the_hold_goes_on() -> None:
+    made = sequence(p.HOLD)
+    made.rest()
+    made.advance(40, 0)
+    made.changed = False
+    made.resume()
+    assert (made.state, made.previous, made.changed, made.left_ticks) == (p.HOLD, p.REST, True, HOLD_TICKS - 40)
+
+
+def test_bursts_come_and_go_within_the_hold_untold() -> None:
+    made = sequence(p.HOLD)
+    made.changed = False
+    told = []
+    for on in (False, True, False):
+        made.burst(on)
+        told.append((made.state, made.energised(), made.between_bursts, made.heats(), made.under_way()))
+    off, on_again = (p.REST, False, True, True, True), (p.HOLD, True, False, True, True)
+    assert told == [off, on_again, off]
+    assert (made.changed, made.previous, made.left_ticks) == (False, p.RAMP, HOLD_TICKS)
+
+
+@pytest.mark.parametrize("end", ["finish", "rest"])
+def test_after_the_bursts_nothing_heats(end: str) -> None:
+    made = sequence(p.HOLD)
+    assert not Sequence().heats()
+    assert made.heats()
+    made.burst(False)
+    made.finish(p.RESULT_STOPPED, 1) if end == "finish" else made.rest()
+    assert not made.between_bursts
+    assert not made.heats()
+
+
+def test_the_end_of_the_hold_is_what_the_plan_has_it_for() -> None:
+    made = Sequence()
+    made.configure(HOLD_TICKS * 10, 0, MOST_TICKS * 10, MOST_mJ, p.CAUSE["end_point_missed"])
+    made.start()
+    made.hold()
+    assert made.advance(HOLD_TICKS, 0) == p.CAUSE["end_point_missed"]
+    made.rest()
+    assert made.advance(HOLD_TICKS, 0) == p.CAUSE["end_point_missed"]
+
+
+def test_from_start_to_end_a_run_is_under_way() -> None:
+    assert [state for state in STATES if sequence(state).under_way()] == [p.RAMP, p.HOLD, p.REST]
