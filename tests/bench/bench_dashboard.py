@@ -13,6 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Page, TimeoutError
 
 from tests.bench.bench_hour import an_hour
+from tests.bench.dashboard_after_half_an_hour import PAST_s
 from tests.host.dashboard_browser import HEATING, chromium, dashboard, opened, shows
 from tests.host.virtual_bench import LONG_PLAN, VirtualBench, rfprobe, until, virtual_bench
 
@@ -81,6 +82,13 @@ def heating(operator: Page, bench: VirtualBench) -> None:
         raise AssertionError(operator.inner_text("body")) from None
 
 
+def plotted(viewer: Page) -> int:
+    """How many points the viewer's plot has, when it shows half an hour."""
+    chart = "getElement(document.querySelector('.chart').id.slice(1))"
+    until(lambda: viewer.evaluate(f"() => {chart}.now_s") >= PAST_s, 60.0)
+    return viewer.evaluate(f"() => {chart}.points()")
+
+
 def measured(folder: Path) -> tuple[list[float], int, int]:
     """(ms of each click, exports begun, points plotted)."""
     os.chdir(folder)
@@ -99,11 +107,12 @@ def measured(folder: Path) -> tuple[list[float], int, int]:
         viewers = [opened(browser, served.address, viewport={"width": 1280, "height": 800}) for _ in range(VIEWERS)]
         exports = stack.enter_context(exporting(an_hour(folder / "hour")))
         points = 0
+        print("the hour that is exported is made: clicking", file=sys.stderr, flush=True)
         for at in range(CLICKS):
             heating(operator, bench)
             viewer = viewers[at % VIEWERS]
             shows(viewer, *HEATING, within_s=60.0)
-            points = viewer.evaluate("() => getElement(document.querySelector('.chart').id.slice(1)).points()")
+            points = plotted(viewer)
             viewer.evaluate(CLICKED)
             viewer.wait_for_timeout(100 + 37 * at % 250)  # anywhere between two refreshes
             low = low_at_ms(bench)

@@ -114,11 +114,15 @@ class Dashboard:
             self.launch.wait(5.0)
 
     def _tend_launch(self) -> None:
-        if self.launch is None:
+        launch = self.launch
+        if launch is None:
             return
-        self.launch.look()
-        if self.launch.over:
-            self.link.take_back()
+        launch.look()
+        if launch.over and self._starting.acquire(blocking=False):  # else the next run wants the port
+            try:
+                self.link.take_back()
+            finally:
+                self._starting.release()
 
 
 class Viewer:
@@ -276,6 +280,7 @@ class Viewer:
             self._confirm_dialog.close()
         if launch.over and launch.told != self._launch_told:
             self._launch_told = launch.told
+            self._log.push(launch.told)  # to be read also by who looks away for a moment
             with self._client:
                 ui.notify(launch.told, timeout=8000, close_button="Close", position="bottom")
 
