@@ -108,7 +108,7 @@ def _plain(column: "pd.Series[float]") -> list[float | None]:
     import numpy as np
 
     values = column.to_numpy(dtype=float)
-    plain: list[float | None] = values.tolist()
+    plain: list[float | None] = list(values.tolist())
     for at in np.flatnonzero(np.isnan(values)):
         plain[at] = None
     return plain
