@@ -33,11 +33,13 @@ def export(
     if output.exists() and not output.is_dir():
         raise BadInput(f"{output}: not a directory")
     from rfprobe.export import export as write
+    from rfprobe.owner import give_way
     from rfprobe.session import Session, find_session, list_sessions
 
     paths = list_sessions(directory) if every else [find_session(each, directory) for each in sessions or ["last"]]
     if not paths:
         raise BadInput(f"{directory}: there are no sessions here")
+    give_way()
     for path in paths:
         with Session(path) as session:
             written = write(session, kind, output)

@@ -36,6 +36,7 @@ def flash(
     known = read_board(board)
     method = str(known.flash["method"])
     port = port or os.environ.get("RFPROBE_PORT") or None
+    _names_of(port, known)  # a name that means nothing is refused before anything is written
     if method == "uf2":
         _by_volume(known, image, volume)
     else:
@@ -88,7 +89,20 @@ def _show_progress(written: int, total: int) -> None:
 def _say_what_it_runs(board: "BoardFile", port: str | None, wait_s: float) -> None:
     if not wait_s:
         return
-    from rfprobe.hello import ports_of, told, wait_for_hello
+    from rfprobe.hello import told, wait_for_hello
 
-    where, hello = wait_for_hello(lambda: [port] if port else ports_of(board.usb), wait_s)
+    where, hello = wait_for_hello(lambda: _names_of(port, board), wait_s)
     print(f"{where}: runs {told(hello)}")
+
+
+def _names_of(port: str | None, board: "BoardFile") -> list[str]:
+    """Where the board may be by now: nowhere yet, or at the port that was named, or at those that look like its own."""
+    from rfprobe.hello import ports_of
+    from rfprobe.port_names import resolve_port
+
+    if port is None:
+        return ports_of(board.usb)
+    try:
+        return [resolve_port(port)]
+    except EnvironmentProblem:
+        return []  # it is in its boot loader, and its serial number with it

@@ -141,8 +141,6 @@ def _run_on(
         stop_requested = stack.enter_context(stop_signals())
         port = take_port(name)
         stack.callback(port.close)
-        facts = {"plan": plan.name, "parameters": values, "over": False}
-        owner = stack.enter_context(Owner(name, f"rfprobe run {plan.name}", facts))
         meta: dict[str, Json] = {
             **told_meta(plan, probe, values),
             "kind": "run",
@@ -152,7 +150,10 @@ def _run_on(
             "digests": {**group_digests(values)},
         }
         writer = SessionWriter.create(wishes.output, plan.name, str(sample.get("id") or "sample"), meta)
-        owner.tell(session=str(writer.path.resolve()))
+        stack.callback(writer.close)
+        # whoever attaches learns at once where the record is: it has what came before
+        facts = {"plan": plan.name, "parameters": values, "session": str(writer.path.resolve()), "over": False}
+        owner = stack.enter_context(Owner(name, f"rfprobe run {plan.name}", facts))
         view = ProgressView(probe.roles, values)
         parts = RunParts(port, client, writer, owner, view, names, lambda: stop_requested() or wishes.hung_up)
         run = BoardRun(parts)

@@ -100,6 +100,8 @@ class Monitor(App[None]):
         self.told = ""
         self._source = source
         self._came: deque[Chunk] = deque()
+        self._heard_s: float | None = None
+        """When something last came, by the monotonic clock: what is replayed has a time of its own."""
         self._failure: ExpectedError | None = None
         self._ended = False
         self._closing = False
@@ -149,6 +151,7 @@ class Monitor(App[None]):
             for chunk in self._source.chunks():
                 if chunk is not None:
                     self._came.append(chunk)
+                    self._heard_s = time.monotonic()
                 if self._closing:
                     return
         except ExpectedError as error:
@@ -179,7 +182,7 @@ class Monitor(App[None]):
         watched = self.watched
         bar = self._main.query_one("#state", Static)
         state = STATES.get(watched.state, watched.state)
-        age_s = watched.age_s(time.time_ns())
+        age_s = None if self._heard_s is None else time.monotonic() - self._heard_s
         silent = age_s is not None and age_s > STALE_S
         link = "ended" if self._ended else f"silent for {age_s:.0f} s" if silent else "live"
         pause = "" if self.paused_at_s is None else " · PLOT PAUSED"

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import os
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -34,10 +36,15 @@ from rfprobe.ports import Port, open_port
 
 ANSWER_WITHIN_S: Final = 2.0
 VIEWER_BEHIND_BYTES: Final = 4_000_000  # a viewer that is further behind is let go of
+GIVES_WAY_BY: Final = 10  # of the 19 that `nice` has
 _LINE_BYTES = 1 << 16
 _LOOPBACK = "127.0.0.1"
 
 Facts = dict[str, Any]
+
+
+class _Busy(EnvironmentProblem):
+    """It is there, and has not answered in time."""
 
 
 class PortOwned(EnvironmentProblem):
@@ -91,6 +98,12 @@ def owners() -> list[Record]:
     return [record for path in paths if (record := _living(path)) is not None]
 
 
+def give_way() -> None:
+    """Where a device is being driven, let that go first: this process then takes what the others leave of a core."""
+    if sys.platform != "win32" and owners():
+        os.nice(GIVES_WAY_BY)
+
+
 def find_owner(port: str) -> Record | None:
     """The process of ours that has this port, if there is one; also if the name has come to mean another tty."""
     known = _living(_record_path(port))
@@ -104,9 +117,22 @@ def _living(path: Path) -> Record | None:
     try:
         with Attached(record):
             return record
-    except EnvironmentProblem:
+    except EnvironmentProblem as problem:
+        if isinstance(problem, _Busy) and _is_alive(record.pid):
+            return record
         path.unlink(missing_ok=True)
         return None
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether there is such a process. Windows has no question that does not end it: there it is taken to be."""
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return True
 
 
 def take_port(name: str) -> Port:
@@ -131,6 +157,8 @@ class Attached:
             self._lines = self._socket.makefile("rb")
             self._say({"token": record.token})
             self.facts = self._answer("facts")
+        except TimeoutError as error:
+            raise _Busy(f"{record.told()} does not answer: {reason_of(error)}") from None
         except OSError as error:
             raise EnvironmentProblem(f"{record.told()} does not answer: {reason_of(error)}") from None
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -97,10 +99,32 @@ class _SerialDevice:
         return self._tty.read(min(self._tty.in_waiting, _READ_AT_ONCE) or 1)
 
     def write(self, data: bytes) -> None:
-        self._tty.write(data)
+        if sys.platform == "win32":
+            self._tty.write(data)
+        else:
+            _write_all(self._tty.fileno(), data)
 
     def close(self) -> None:
         self._tty.close()
+
+
+def _write_all(file: int, data: bytes) -> None:
+    """Raises TimeoutError where it is not taken in time.
+
+    pyserial's own write says that also where all was taken and this process had no turn for so long: on a busy
+    machine a run lost its port that way before it had begun.
+    """
+    left = memoryview(data)
+    until_s = time.monotonic() + WRITE_WITHIN_S
+    while True:
+        with suppress(BlockingIOError):
+            left = left[os.write(file, left) :]
+        left_s = until_s - time.monotonic()
+        if not left:
+            return
+        if left_s <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, "write timeout")
+        select.select([], [file], [], left_s)
 
 
 class _SocketDevice:

@@ -1,7 +1,6 @@
 """What a report shows, as plain data: the same object is plotted and embedded, so the two cannot differ."""
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -106,7 +105,13 @@ def _truth_dose(session: Session) -> Series:
 
 
 def _plain(column: "pd.Series[float]") -> list[float | None]:
-    return [None if math.isnan(value) else value for value in map(float, column)]
+    import numpy as np
+
+    values = column.to_numpy(dtype=float)
+    plain: list[float | None] = list(values.tolist())
+    for at in np.flatnonzero(np.isnan(values)):
+        plain[at] = None
+    return plain
 
 
 def embedded(data: dict[str, Any]) -> str:

@@ -381,8 +381,13 @@ def _measured(row: int, value: int, limit: int) -> str:
     return f"{words.told_row(row, value)}, limit {words.told_row(row, limit)}"
 
 
-def _names(names: tuple[str, ...], column: "pd.Series[int]") -> list[str]:
-    return [words.name_of(names, int(index)) for index in column]
+def _names(names: tuple[str, ...], column: "pd.Series[int]") -> Any:
+    """Each number's name: looked up once for each number that occurs, not for each of an hour's rows."""
+    import numpy as np
+    import pandas as pd
+
+    numbers, places = np.unique(column.to_numpy(), return_inverse=True)
+    return pd.array([words.name_of(names, int(number)) for number in numbers], dtype="str").take(places)
 
 
 def _milli(column: "pd.Series[int]", unknown: int) -> "NDArray[np.float64]":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rfprobe.errors import BadInput, EnvironmentProblem
 from rfprobe.owner import Attached, Owner, Record, find_owner, take_port
-from rfprobe.ports import Port, PortLost
+from rfprobe.ports import Port
 from rfprobe.replay import Replayed
 from rfprobe.session import Session
 from rfprobe.session_writer import SessionWriter
@@ -85,16 +86,17 @@ class PortSource:
         self.parameters: dict[str, int] = {}
         self._port: Port = take_port(name)
         self._begun: list[Chunk] = []
-        try:
+        with ExitStack() as undone:
+            undone.callback(self._port.close)
             self._ask()
-        except PortLost:
-            self._port.close()
-            raise
-        self._owner = Owner(name, what, {"parameters": self.parameters, "over": False})
-        self._owner.__enter__()
-        meta: dict[str, Any] = {"kind": "watch", "port": name, "runtime": "board", "parameters": dict(self.parameters)}
-        self._writer = SessionWriter.create(directory, "watch", "watch", meta)
-        self._owner.tell(session=str(self._writer.path.resolve()))
+            told = dict(self.parameters)
+            meta: dict[str, Any] = {"kind": "watch", "port": name, "runtime": "board", "parameters": told}
+            self._writer = SessionWriter.create(directory, "watch", "watch", meta)
+            undone.callback(self._writer.close)
+            facts = {"parameters": told, "session": str(self._writer.path.resolve()), "over": False}
+            self._owner = Owner(name, what, facts)
+            self._owner.__enter__()
+            undone.pop_all()
         self._decoder = FrameDecoder()
 
     def _ask(self) -> None:

@@ -56,10 +56,6 @@ class Watched:
     def now_s(self) -> float:
         return (self.heard_ns - self._first_ns) / 1e9
 
-    def age_s(self, now_ns: int) -> float | None:
-        """How long ago something was heard."""
-        return (now_ns - self.heard_ns) / 1e9 if self.heard_ns else None
-
     def feed(self, host_ns: int, data: bytes) -> list[Frame]:
         """Take bytes that came at `host_ns`; returns the telemetry frames in them."""
         if data and not self._first_ns:

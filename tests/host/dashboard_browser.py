@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -42,25 +43,29 @@ class Served:
 @contextmanager
 def dashboard(*arguments: str, module: str = "rfprobe.cli") -> Generator[Served]:
     """`rfprobe dashboard` until the block ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, "dashboard", "--web-port", "0", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        said = [process.stdout.readline().split() for _ in range(2)]
-        assert all(len(words) == 2 for words in said), process.communicate(timeout=20)
-        yield Served(process, said[0][1], said[1][1])
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile("w+") as errors:  # a pipe that nobody reads would hold it up
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "dashboard", "--web-port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            text=True,
+        )
         try:
-            process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            assert process.stdout is not None
+            said = [process.stdout.readline().split() for _ in range(2)]
+            if not all(len(words) == 2 for words in said):
+                process.wait(20)
+                errors.seek(0)
+                raise AssertionError(errors.read())
+            yield Served(process, said[0][1], said[1][1])
+        finally:
+            process.terminate()
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
 
 @contextmanager

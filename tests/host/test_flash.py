@@ -117,6 +117,20 @@ def test_the_image_is_copied_whole_and_the_board_says_what_it_runs(image: Path, 
     assert not volume.exists()
 
 
+def test_the_port_may_be_an_alias_of_the_bench(
+    image: Path, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with restarting_board(volume, len(uf2())) as port:
+        Path("bench.toml").write_text(f'[ports]\nleft = "{port}"\n', encoding="utf-8")
+        code, stdout, stderr = run(str(image), "--volume", str(volume), "--port", "@right")
+        assert (code, stdout) == (ExitCode.BAD_INPUT, "") and "@right" in stderr
+        assert not list(volume.glob("*.uf2")), "and nothing is written"
+        code, stdout, _ = run(str(image), "--volume", str(volume), "--port", "@left")
+    assert (code, stdout.split(":")[0]) == (0, "socket"), stdout
+    assert stdout.startswith(f"{port}: runs rfprobe 0.")
+
+
 def test_every_byte_is_on_the_volume(image: Path, volume: Path) -> None:
     seen: list[int] = []
     copy_image(read_uf2(image, "rp2040"), volume, lambda written, total: seen.append(written))

@@ -108,6 +108,8 @@ def test_it_says_the_state_in_words_and_the_temperatures_large() -> None:
     async def act(app: Monitor, _: Pilot[None]) -> None:
         assert words(app, "#state").startswith("HEATING TO THE TARGET")
         assert app.query_one("#state").has_class("hot")
+        # a run of the past, played now: it is as live as it comes
+        assert " · live · a port" in words(app, "#state")
         assert [app.query_one(f"#digits-{name}", Digits).value for name in ("control", "boundary", "guard")] == [
             "64.5",
             "40.0",

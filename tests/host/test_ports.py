@@ -46,6 +46,22 @@ def refused(name: str, kind: type[ExpectedError], code: ExitCode) -> str:
     return str(told.value)
 
 
+@needs_pty
+def test_a_process_that_had_no_turn_while_it_wrote_has_not_lost_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+
+    def written_and_then_no_turn(file: int, data: bytes) -> int:
+        taken = write(file, data)
+        time.sleep(ports.WRITE_WITHIN_S + 0.05)
+        return taken
+
+    with ByteServer(tcp_port=None) as server, open_port(server.links()[0]) as port:
+        with monkeypatch.context() as busy:
+            busy.setattr(os, "write", written_and_then_no_turn)
+            port.write(b"LEASE\n")
+        assert server.read() == b"LEASE\n"
+
+
 @pytest.mark.parametrize("server", DOORS, indirect=True)
 def test_bytes_go_both_ways_and_reading_never_waits(server: ByteServer) -> None:
     every = bytes(range(256)) * 8

@@ -219,5 +219,5 @@ def test_names_and_paths_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert find("plans", "none.toml") == Path("none.toml")
     (tmp_path / "vertebra-70C.toml").write_text("", encoding="utf-8")
     assert find("plans", "vertebra-70C.toml") == Path("vertebra-70C.toml")
-    with pytest.raises(BadInput, match="neither a file nor one of the shipped plans: dose-240, "):
+    with pytest.raises(BadInput, match="neither a file nor one of the shipped plans: check-40C, dose-240, "):
         find("plans", "none")

@@ -15,6 +15,7 @@ import serial
 from typer.testing import CliRunner
 
 from rfprobe.cli import app
+from rfprobe.dashboard.link import Link
 from rfprobe.owner import Owner
 from rfprobe.ports import open_port
 from rfprobe.serve import ByteServer, LockStepDevice
@@ -22,13 +23,18 @@ from rfprobe_core import protocol
 from tests.host.scripted_device import ScriptedDevice
 from tests.host.synthetic_run import SyntheticRun
 from tests.host.test_plan_file import GOOD
-from tests.host.virtual_bench import behind, rfprobe
+from tests.host.virtual_bench import behind, rfprobe, until
 
 pytestmark = [
     pytest.mark.slow,  # left to `make test`
     pytest.mark.skipif(sys.platform == "win32", reason="needs pty"),
 ]
 
+CALIBRATE_TC = ["calibrate", "tc", "--reference", "Pt100", "--point", "20", "--point", "60", "--yes"]
+CALIBRATE_RF = [
+    *["calibrate", "rf", "--reference", "wattmeter", "--load", "50", "--yes", "--wattmeter", "echo 1"],
+    *(part for power in range(1, 6) for part in ("--point", str(power))),
+]
 PORT_COMMANDS = (
     ["run", "plan.toml", "--yes"],
     ["stop"],
@@ -36,8 +42,13 @@ PORT_COMMANDS = (
     ["console"],
     ["deploy"],
     ["flash", "image.bin", "--board", "esp32_generic"],
+    CALIBRATE_TC,
+    CALIBRATE_RF,
+    ["calibrate", "show"],
+    ["dashboard", "--web-port", "0"],
 )
-TAKES_THE_PORT = [each for each in PORT_COMMANDS if each[0] not in ("stop", "monitor")]  # those attach to its owner
+ATTACHES = ("stop", "monitor", "dashboard")  # to the owner of the port
+TAKES_THE_PORT = [each for each in PORT_COMMANDS if each[0] not in ATTACHES]
 SESSION_COMMANDS = (
     ["report"],
     ["export"],
@@ -45,8 +56,14 @@ SESSION_COMMANDS = (
     ["replay", "--through"],
     ["monitor", "--lines", "--replay"],
     ["sessions", "verify"],
+    ["dashboard", "--web-port", "0", "--replay"],
+    ["bundle"],
 )
-told = " ".join
+
+
+def told(command: list[str]) -> str:
+    """A test's name: the command, without what every one of its kind has."""
+    return " ".join(command[:2])
 
 
 def run(*arguments: str) -> tuple[int, str, list[str]]:
@@ -96,7 +113,7 @@ def test_a_port_that_cannot_be_used(command: list[str], port: str, code: int, sa
 def test_no_port_named_and_none_found(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rfprobe.port_names.usb_ports", list)
     found = run(*command)
-    assert (found[0], found[1]) == (2, "")
+    assert (found[0], found[1]) == (2, ""), found
     assert found[2] == ["no board was found: name its port with --port or RFPROBE_PORT"]
 
 
@@ -151,6 +168,8 @@ def port_of(device: LockStepDevice) -> Generator[str]:
         (["console"], 2, "stdin is no terminal"),
         (["deploy"], 6, "no MicroPython prompt answers"),
         (["flash", "image.bin", "--board", "esp32_generic"], 6, "BOOT"),
+        (CALIBRATE_TC, 4, "no HELLO came within 5 s"),
+        (["calibrate", "show"], 4, "no HELLO came within 5 s"),
     ],
     ids=lambda each: told(each) if isinstance(each, list) else "",
 )
@@ -193,13 +212,21 @@ def test_a_monitor_says_that_the_board_speaks_another_protocol_and_goes_on() -> 
     assert f"it speaks protocol 0123beef, these host tools {protocol.protocol_digest()}" in complaint
 
 
-def test_a_board_with_another_protocol_is_not_armed() -> None:
+@pytest.mark.parametrize(
+    "command", [["run", "plan.toml", "--yes"], CALIBRATE_TC, CALIBRATE_RF, ["calibrate", "show"]], ids=told
+)
+def test_a_board_with_another_protocol_is_not_armed(command: list[str]) -> None:
     device = other_protocol()
     with port_of(device) as port:
-        code, stdout, stderr = run("run", "plan.toml", "--yes", "--port", port)
-    assert (code, stdout) == (6, "")
+        code, stdout, stderr = run(*command, "--port", port)
+    assert (code, stdout) == (6, ""), stderr
     assert "it may be watched, not armed" in stderr[-1]
-    assert not device.acted["ARM"]
+    assert not device.acted["ARM"] and not device.acted["STORE"]
+
+
+def test_the_dashboard_says_that_the_board_speaks_another_protocol() -> None:
+    with port_of(other_protocol()) as port, Link(port, None, 1.0, Path("sessions")) as link:
+        until(lambda: any("it speaks protocol 0123beef" in text for _, text in list(link.watched.remarks)))
 
 
 def broken(kind: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -47,7 +48,6 @@ class Link:
         self._closing = threading.Event()
         self._lent = threading.Event()
         self._let_go = threading.Event()
-        self._taken = 0
         self._source: Source | None = ReplaySource(session, speed) if session is not None else self._open()
         self._owns = isinstance(self._source, PortSource)
         self._threads = [
@@ -123,11 +123,12 @@ class Link:
         return PortSource(self._port, self._directory, WHAT) if may_own else None
 
     def _begin(self, source: Source | None) -> None:
+        self._show(*_nothing_heard(source))
+
+    def _show(self, watched: Watched, pictures: dict[str, Columns]) -> None:
+        """Instead of what was shown before."""
         with self.lock:
-            self.watched = Watched(dict(source.parameters) if source is not None else {})
-            names = self.watched.names
-            self.pictures = {span: Columns(names, width_s, whole=whole) for span, (width_s, whole) in SPANS.items()}
-            self._taken = 0
+            self.watched, self.pictures = watched, pictures
             self.heard_s = None
             self.source_count += 1
 
@@ -175,29 +176,25 @@ class Link:
 
     def _take_past(self, source: Source) -> int:
         """What was recorded before; returns the host's time of the last of it, in ns."""
+        if source.past is None:
+            return 0
         known_ns = 0
+        watched, pictures = _nothing_heard(source)  # apart, without the lock: who shows the present does not wait
         try:
             for chunk in past_of(source):
-                self._take(chunk)
+                _add(watched, pictures, chunk)
                 known_ns = chunk[0]
                 if self._closing.is_set():
                     break
         except ExpectedError as error:
             self.told = f"the past cannot be shown: {error}"
-        with self.lock:
-            self.watched.begin_live()
+        watched.begin_live()
+        self._show(watched, pictures)
         return known_ns
 
     def _take(self, chunk: Chunk) -> None:
         with self.lock:
-            watched = self.watched
-            watched.feed(*chunk)
-            series = [watched.series[name] for name in watched.names]
-            for at in range(self._taken, len(watched.t_s)):
-                row = [column[at] for column in series]
-                for columns in self.pictures.values():
-                    columns.add(watched.t_s[at], row)
-            self._taken = len(watched.t_s)
+            _add(self.watched, self.pictures, chunk)
 
     def _pass_stops(self) -> None:
         while self._stop_asked.get():
@@ -227,3 +224,21 @@ class Link:
         from rfprobe.commands_run import stop_directly
 
         return stop_directly(self._port)
+
+
+def _nothing_heard(source: Source | None) -> tuple[Watched, dict[str, Columns]]:
+    """What is known of a source before anything came, and its empty plots."""
+    watched = Watched(dict(source.parameters) if source is not None else {})
+    pictures = {span: Columns(watched.names, width_s, whole=whole) for span, (width_s, whole) in SPANS.items()}
+    return watched, pictures
+
+
+def _add(watched: Watched, pictures: Mapping[str, Columns], chunk: Chunk) -> None:
+    """Take in a chunk, and plot what telemetry there is in it."""
+    known = len(watched.t_s)
+    watched.feed(*chunk)
+    series = [watched.series[name] for name in watched.names]
+    for at in range(known, len(watched.t_s)):
+        row = [column[at] for column in series]
+        for columns in pictures.values():
+            columns.add(watched.t_s[at], row)

@@ -35,6 +35,8 @@ from rfprobe.words import NOT_A_MEDICAL_DEVICE
 REFRESH_EVERY_s: Final = 0.33
 SPAN_s: Final = {"all": 0, "10 min": 600, "2 min": 120}
 LOG_LINES: Final = 200
+TURN_s: Final = 0.001
+"""How long a thread that takes in an hour of record may keep the one that hears Stop waiting; Python's own is 5 ms."""
 _HERE = Path(__file__).parent
 _ROLES = ("control", "boundary", "guard")
 
@@ -68,8 +70,8 @@ class Dashboard:
         self._viewers[client.id] = viewer
         client.on_delete(lambda: self._viewers.pop(client.id, None))
 
-    def refresh(self) -> None:
-        """Tell every viewer what is new."""
+    async def refresh(self) -> None:
+        """Tell every viewer what is new. Between two of them a Stop that has come is passed on."""
         link = self.link
         self._tend_launch()
         with link.lock:
@@ -81,6 +83,7 @@ class Dashboard:
         for viewer in list(self._viewers.values()):
             if viewer.connected:
                 viewer.refresh(now, remarks, made)
+                await asyncio.sleep(0)
 
     def stop(self) -> None:
         """RF off: through whoever owns the port, and, should that be no one yet, by hanging up on our own run."""
@@ -114,11 +117,15 @@ class Dashboard:
             self.launch.wait(5.0)
 
     def _tend_launch(self) -> None:
-        if self.launch is None:
+        launch = self.launch
+        if launch is None:
             return
-        self.launch.look()
-        if self.launch.over:
-            self.link.take_back()
+        launch.look()
+        if launch.over and self._starting.acquire(blocking=False):  # else the next run wants the port
+            try:
+                self.link.take_back()
+            finally:
+                self._starting.release()
 
 
 class Viewer:
@@ -276,6 +283,7 @@ class Viewer:
             self._confirm_dialog.close()
         if launch.over and launch.told != self._launch_told:
             self._launch_told = launch.told
+            self._log.push(launch.told)  # to be read also by who looks away for a moment
             with self._client:
                 ui.notify(launch.told, timeout=8000, close_button="Close", position="bottom")
 
@@ -407,6 +415,7 @@ def serve(dashboard: Dashboard, listening: socket.socket, told: Callable[[], Non
     core.sio.eio.cors_allowed_origins = sorted(door.origins)
     config = uvicorn.Config(door, log_level="warning", ws="wsproto", timeout_graceful_shutdown=1)
     nicegui_app.on_startup(told)
+    sys.setswitchinterval(TURN_s)
     nicegui_app.on_startup(gc.freeze)  # what is imported stays: no collection looks through it while Stop waits
     uvicorn.Server(config).run(sockets=[listening])
 

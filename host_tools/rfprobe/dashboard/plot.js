@@ -19,6 +19,7 @@ const told = (seconds) => {
 export default {
   template: "<div></div>",
   created() {
+    this.took_ms = 0;
     this.begin([], {});
   },
   mounted() {
@@ -91,11 +92,12 @@ export default {
       }
       return points;
     },
-    // A picture costs the browser some ten milliseconds: as often as a pixel's time passes, twice a second at most.
+    // A picture costs the browser ten milliseconds to a tenth of a second: as often as a pixel's time passes, twice a
+    // second at most, and where the machine is slow or has other things to do, for a twentieth of the time.
     draw() {
       if (!this.chart || document.hidden || this.waiting) return;
       const pixel_ms = (this.now_s ?? 0) * 1000 / Math.max(this.$el.clientWidth, 1);
-      const every_ms = this.styled ? Math.min(Math.max(pixel_ms, 500), 2000) : 0;
+      const every_ms = this.styled ? Math.max(Math.min(pixel_ms, 2000), Math.min(20 * this.took_ms, 5000), 500) : 0;
       const due_ms = (this.drawn_ms ?? -Infinity) + every_ms - performance.now();
       this.waiting = setTimeout(() => {
         this.waiting = undefined;
@@ -118,6 +120,7 @@ export default {
         xAxis: PICTURES.map(() => axis),
         series: this.names.map((name) => ({ id: name, data: this.data(name) })),
       });
+      this.took_ms = performance.now() - this.drawn_ms;
     },
     look() {
       const css = getComputedStyle(document.body);
