@@ -201,6 +201,15 @@ def test_the_scale_stays_within_a_half_and_twice() -> None:
     assert 0.5 <= scaled(400_000, 0) < 0.51
 
 
+def test_its_ends_are_exact() -> None:
+    for rise_mC, power_mW, end in ((60_000, 0, 512), (3_100, 50_000, 2_044)):
+        made = loop(0, 0, 0, GAIN)
+        made.begin(0)
+        for _ in range(LONG):
+            made.update(rise_mC, 0, rise_mC, TICKS, 50_000, power_mW)
+        assert made.scale_16th >> 4 == end  # from below it stops where a step is less than one: divisions round down
+
+
 def test_all_three_terms_are_scaled() -> None:
     for terms in ((1_000, 0, 0), (0, 1_000, 0), (0, 0, 1_000)):
         fitting, doubled = (loop(*terms, gain) for gain in (0, GAIN))
