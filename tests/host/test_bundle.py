@@ -48,8 +48,8 @@ def tree_with_another_gain(folder: Path) -> Path:
     tree = Path(shutil.copytree(ROOT / "firmware", folder / "firmware"))
     source = tree / "rfprobe_core" / "pid.py"
     text = source.read_text(encoding="utf-8")
-    assert text.count("self.kp_mW_per_C * error // 1000") == 1
-    source.write_text(text.replace("self.kp_mW_per_C * error // 1000", "self.kp_mW_per_C * error // 999"))
+    assert text.count("(self.kp_mW_per_C * scale >> 10) * error // 1000") == 1
+    source.write_text(text.replace("(self.kp_mW_per_C * scale >> 10) * error // 1000", "(self.kp_mW_per_C * scale >> 10) * error // 999"))
     return tree
 
 

@@ -122,7 +122,7 @@ def test_the_examples_of_simulate_and_report_can_be_run() -> None:
         (["simulate", "--frobnicate"], "rfprobe: No such option: --frobnicate"),
         (["simulate", "vertebra-70C", "--seed", "x"], "rfprobe: Invalid value for '--seed'"),
         (["simulate", "vertebra-70C", "--seed", "-1"], "rfprobe: Invalid value for '--seed'"),
-        (["simulate"], "rfprobe simulate: PLAN is missing; shipped plans: dose-240, "),
+        (["simulate"], "rfprobe simulate: PLAN is missing; shipped plans: check-40C, "),
         (["simulate", "none"], "none: neither a file nor one of the shipped plans"),
         (["simulate", "none.toml"], "none.toml:1: key `plan`: cannot be read: there is no such file"),
         (

@@ -24,7 +24,7 @@ from rfprobe_core import protocol
 
 PLAN = {
     "target_mC": 39_000,
-    "ramp_mC_per_s": 4_000,
+    "ramp_mC_per_s": 1_000,
     "telemetry_ticks": 5,
     "hold_ms": 60_000,
     "max_rf_on_ms": 90_000,
