@@ -371,6 +371,8 @@ def load_values(probe: ProbeFile, power_W: float, load_ohm: float, on_s: float) 
             "kp_mW_per_C": 20_000,
             "ki_mW_per_C_s": 0,
             "feedforward_mW_s_per_C": 0,
+            "gain_mC_per_W": 0,
+            "rounding_ms": 0,
             "tip_fast_mC_per_W": 1,
             "tip_slow_mC_per_W": 1,
             **_ANY_START,

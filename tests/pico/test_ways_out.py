@@ -45,8 +45,10 @@ def chip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChipRun]:
         pytest.skip(f"needs a firmware image: {problem}")
     run = ChipRun(image, four_thermocouples(tmp_path_factory.mktemp("probe")))
     run.to_state(protocol.HOLD)
-    for _ in range(5):
+    for _ in range(400):  # the loop may ask for nothing while the tip comes to rest
         run.tick()
+        if run.pico.pwm(DRIVE_PIN).duty_u16 > 0:
+            break
     assert run.pico.pwm(DRIVE_PIN).duty_u16 > 0
     yield run
 
