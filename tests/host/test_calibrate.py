@@ -57,24 +57,24 @@ class VirtualLine:
 
 
 class MeterReading:
-    """The true power, read when the device has driven it for a second more."""
+    """The true power, in the mean of the second after it was asked for: a wattmeter does not show single ticks."""
 
     failed = False
 
     def __init__(self, device: LockStep) -> None:
         self._device = device
         self._from_s = device.plant.t_s
-        self._read_W = 0.0
+        self._seen_W: list[float] = []
 
     @property
     def done(self) -> bool:
         if self._device.plant.t_s > self._from_s + 1.0:
             return True
-        self._read_W = self._device.plant.power_W
+        self._seen_W.append(self._device.plant.power_W)
         return False
 
     def wait(self) -> float:
-        return self._read_W
+        return statistics.mean(self._seen_W)
 
 
 def bench_of(device: LockStep) -> CalibrationBench:
