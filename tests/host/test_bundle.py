@@ -48,8 +48,9 @@ def tree_with_another_gain(folder: Path) -> Path:
     tree = Path(shutil.copytree(ROOT / "firmware", folder / "firmware"))
     source = tree / "rfprobe_core" / "pid.py"
     text = source.read_text(encoding="utf-8")
-    assert text.count("(self.kp_mW_per_C * scale >> 10) * error // 1000") == 1
-    source.write_text(text.replace("(self.kp_mW_per_C * scale >> 10) * error // 1000", "(self.kp_mW_per_C * scale >> 10) * error // 999"))
+    proportional = "(self.kp_mW_per_C * scale >> 10) * error // 1000"
+    assert text.count(proportional) == 1
+    source.write_text(text.replace(proportional, proportional.replace("1000", "999")))
     return tree
 
 
