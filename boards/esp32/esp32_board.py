@@ -62,6 +62,7 @@ class Esp32Board(CalibrationFiles):
 
     # The burst below stops by itself, but nobody has shown that on a chip: it is not claimed.
     dead_man = "none"
+    channels = 1
 
     def __init__(
         self, gpio_base, select_offset, enable, drive, spi_id, sck, mosi, miso, cs, adc, readback, inputs, led, service

@@ -167,6 +167,7 @@ class Board(CalibrationFiles):
 
     name = NAME
     dead_man = "pio"
+    channels = 1
 
     def __init__(self):
         """Claim the hardware, RF off, watchdog stopped."""

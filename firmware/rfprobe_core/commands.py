@@ -93,7 +93,7 @@ class Commands:
         if parser.broken or parser.words <= at or command_id < 0:
             self._refuse(c, 0, _UNKNOWN, ACK_SYNTAX)
             return
-        verb = VERB_BY_HASH.get(parser.hashes[at], -1)
+        verb = self._verb(parser.hashes[at])
         if parser.crc_given and not parser.crc_right:
             self._refuse(c, command_id, _UNKNOWN, ACK_CRC)
         elif verb < 0 or parser.numeric[at]:
@@ -104,6 +104,10 @@ class Commands:
             self._refuse(c, command_id, verb, ACK_SYNTAX)
         elif not (VERBS[verb][1] and self._repeat(c, command_id, verb)):
             self._do(c, command_id, verb, at + 1)
+
+    def _verb(self, hashed):
+        """The verb whose word has this hash, or −1."""
+        return VERB_BY_HASH.get(hashed, -1)
 
     def _repeat(self, c, command_id, verb):
         """An id that was answered before gets the same answer again."""

@@ -139,6 +139,8 @@ class Controller:
     The kinds are in the order of plan.CHIP_NAMES; which is fitted, the profile says.
     """
 
+    channels = 1  # of the device
+
     def __init__(self, board, sense, stage, converters, first_tick=0):
         self.board = board
         self.sense = sense
@@ -582,7 +584,7 @@ class Controller:
     def configure(self):
         """Check all values together, with the calibration kept, and take them; their digest, or −1 − contradiction."""
         self.calibration.load(self.values)
-        broken = plan.contradiction(self.values)
+        broken = plan.contradiction(self.values, self.channels)
         if broken >= 0:
             self.digest = -1
             return -1 - broken
@@ -680,9 +682,13 @@ class Controller:
 
     def say_hello(self):
         """Queue HELLO; allocates, so only at rest."""
+        self.reporter.hello(self.sequence.state, self.tick_count, protocol.hello_text(self.hello_fields()))
+
+    def hello_fields(self):
+        """What HELLO tells of the device, as (key, value)."""
         board = self.board
         commands = self.commands
-        fields = (
+        return (
             ("fw", VERSION),
             ("mp", _python()),
             ("proto", protocol.protocol_digest()),
@@ -698,7 +704,6 @@ class Controller:
             ("dead_man", board.dead_man),
             ("caps", ",".join([plan.MODE_NAMES[mode][:5] for mode in plan.MODES_AVAILABLE])),
         )
-        self.reporter.hello(self.sequence.state, self.tick_count, protocol.hello_text(fields))
 
     # ---- small facts ----------------------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ LAW_SIN2 = 2
 LAW_NAMES = ("envelope", "supply", "sin2")
 
 THERMOCOUPLES = 4  # the most one channel carries
+CHANNELS = 2  # the most one device has
+CHANNEL_BITS = (1, 2)
 
 # (name, group, smallest, largest, value at power-up). Everything stays within ±2^29, see safety.BIAS.
 PARAMETERS = (
@@ -77,6 +79,7 @@ PARAMETERS = (
     ("max_energy_mJ", PLAN, 100, 500_000_000, 100),
     ("guard_governor", PLAN, 0, 1, 1),
     ("telemetry_ticks", PLAN, 1, 100, 5),
+    ("channels", PLAN, 1, 3, CHANNEL_BITS[0]),  # which channels run, together: the sum of their CHANNEL_BITS
     ("end_by", PLAN, 0, 3, END_TIME),
     ("boundary_dose_ms", PLAN, 1_000, 60_000_000, 14_400_000),
     ("boundary_end_mC", PLAN, 38_000, 95_000, 38_000),
@@ -205,6 +208,7 @@ CONTRADICTIONS = (
     ("burst_ms", "a burst is longer than half of its period"),
     ("rolloff_step_mohm", "a roll-off of that step does not fit between min_impedance and max_impedance"),
     ("start_min_mC", "the coolest start is not below the warmest"),
+    ("channels", "the plan uses a channel that this device does not have"),
 )
 
 
@@ -257,8 +261,8 @@ def slowest_guard_ms(values):
     return slowest
 
 
-def contradiction(values):
-    """The first entry of CONTRADICTIONS that `values` runs into, as an index, or -1."""
+def contradiction(values, channels=CHANNELS):
+    """The first entry of CONTRADICTIONS that `values` runs into on a device of so many channels, as an index, or -1."""
     fitted = roles(values)
     first_role = INDEX["tc0_role"]
     stray = False
@@ -293,6 +297,7 @@ def contradiction(values):
         mode == MODE_PULSED and 2 * values[INDEX["burst_ms"]] > values[INDEX["burst_period_ms"]],
         mode == MODE_IMPEDANCE and values[INDEX["rolloff_step_mohm"]] >= window_mohm,
         values[INDEX["start_min_mC"]] >= values[INDEX["start_max_mC"]],
+        values[INDEX["channels"]] >> channels != 0,
     )
     for code, broken in enumerate(checks):
         if broken:
@@ -313,3 +318,11 @@ def digest(values, group=None):
             parts.append("%s=%d" % (row[0], values[index]))
     full = sha256("\n".join(parts).encode()).digest()
     return (full[0] << 20 | full[1] << 12 | full[2] << 4 | full[3] >> 4) & 0x0FFFFFFF
+
+
+def joint_digest(digests):
+    """What ARM quotes for several channels together, in the order of their numbers; of one alone it is its own."""
+    joint = 0
+    for each in digests:
+        joint = ((joint & 0x00FFFFFF) << 4 | joint >> 24) ^ each  # 28 bits, turned by four and mixed
+    return joint

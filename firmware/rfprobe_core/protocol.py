@@ -4,13 +4,15 @@ Up (device → host): COBS(header | body | CRC-16) and a zero byte. Little-endia
 Down (host → device): one ASCII line a command, `ID VERB [KEY[=]] [VALUE …]*CRC` and a newline, where CRC is
 four hex digits of the CRC-16 over everything before the `*`. Read-only verbs, and STOP, may go without id
 and CRC. The byte 0x03 is never sent, so Ctrl-C keeps meaning stop.
+
+Where a device has two channels, `VERB@2` is for the second (SET, GET, CONFIGURE, STORE, BLACKBOX, STATUS). Each frame
+names the channel it is of, the first being 0.
 """
 
 from rfprobe_core.plan import PARAMETERS
 
 SCHEMA = 1
 CRC_START = 0xFFFF
-CHANNELS = 1
 
 # Every frame begins with: type, schema, channel, state (u8), sequence (u16), tick (u32, 10 ms each).
 HEADER = "<BBBBHI"
@@ -341,6 +343,7 @@ CAUSES = (
     "end_point_missed",
     "start_temperature",
     "start_disagreement",
+    "other_channel",
 )
 # RF may be on although nobody wants it: these are told whatever else was told before.
 GRAVEST = ("rf_while_disabled", "safe_off_unverified", "enable_stuck_high")

@@ -10,7 +10,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -47,6 +47,27 @@ TOLD: Final = tuple(name for name in plan.NAMES if name not in ASKED)
 UNDER_WAY: Final = frozenset((protocol.ARMED, protocol.RAMP, protocol.HOLD, protocol.REST))
 OVER: Final = frozenset((protocol.DONE, protocol.STOPPED, protocol.FAULT))
 _WILL_REST = frozenset((protocol.SELF_TEST, protocol.COOLDOWN))
+SECOND: Final = "@2"
+"""Ends a verb that is for the second channel."""
+_FURTHEST_FROM_REST: Final = (
+    protocol.RAMP,
+    protocol.HOLD,
+    protocol.REST,
+    protocol.ARMED,
+    protocol.SELF_TEST,
+    protocol.COOLDOWN,
+    protocol.FAULT,
+    protocol.STOPPED,
+    protocol.DONE,
+    protocol.IDLE,
+)
+"""Where a device of several channels is: the first of these that one of them is in."""
+_RANK: Final = {state: rank for rank, state in enumerate(_FURTHEST_FROM_REST)}
+_WORST_FIRST: Final = ("fault", "link_lost", "stopped", "limited", "completed")
+_OF_A_CHANNEL: Final = frozenset(("SET", "GET", "CONFIGURE", "STORE"))
+_OTHER = "other_channel"
+_OF_THE_DEVICE: Final = frozenset((protocol.HELLO, protocol.ACK))
+"""Frames that are heard whatever channel they are of."""
 _OWNED_NONCE = "0"  # what HELLO says while a host owns the session
 _UNKNOWN_VERB = 255
 _VERB_INDEX = {row[0]: index for index, row in enumerate(protocol.VERBS)}
@@ -83,9 +104,27 @@ class FetchBox(Enum):
 
 
 @dataclass(slots=True)
+class Channel:
+    """What is known of one channel of the device: what it was told, and where its run is."""
+
+    number: int
+    values: array[int]
+    digest: int = field(init=False)
+    configured_as: int = -1
+    understood: dict[str, int] = field(default_factory=dict[str, int])
+    state: int = protocol.SELF_TEST
+    word: tuple[str, str] | None = None
+    """Its own result and cause."""
+
+    def __post_init__(self) -> None:
+        self.digest = plan.digest(self.values)
+
+
+@dataclass(slots=True)
 class _Command:
     verb: str
     arguments: tuple[str | int, ...] = ()
+    channel: int = 0
     id: int = 0
     line: bytes = b""
     sent_s: float = -math.inf
@@ -94,11 +133,17 @@ class _Command:
 
     def words(self) -> str:
         """Verb and arguments as they are told to a user."""
+        verb = self.addressed
         if self.verb == "SET":
-            return f"SET {self.arguments[0]}={self.arguments[1]}"
+            return f"{verb} {self.arguments[0]}={self.arguments[1]}"
         if self.verb == "GET":
-            return f"GET {self.arguments[0]}"
-        return self.verb
+            return f"{verb} {self.arguments[0]}"
+        return verb
+
+    @property
+    def addressed(self) -> str:
+        """The verb as it goes out: with the channel, where that is the second."""
+        return self.verb + SECOND if self.channel else self.verb
 
 
 class RunClient:
@@ -109,8 +154,9 @@ class RunClient:
     still shows how its last run ended is only used where `acknowledge` has that state (of `OVER`). With
     `ask_first` it stops in CONFIRM, configured and not armed, until `confirm`. `lease=False` claims once and
     never renews. `black_box` says after which runs the device's is fetched. `window` commands are under way at
-    a time; their ids count from `first_id`. Raises ValueError for keys that are missing or unknown, and for
-    numbers that the wire cannot carry.
+    a time; their ids count from `first_id`. `second` are the values of the device's second channel, which a plan
+    with `channels` 2 or 3 needs. Raises ValueError for keys that are missing or unknown, and for numbers that the
+    wire cannot carry.
     """
 
     def __init__(
@@ -125,8 +171,11 @@ class RunClient:
         window: int = 4,
         first_id: int = 1,
         hello_within_s: float = HELLO_WITHIN_S,
+        second: Mapping[str, int] | None = None,
     ) -> None:
-        _check_values(values)
+        told = [values] if second is None else [values, second]
+        for each in told:
+            _check_values(each)
         if not 1 <= window <= 4:
             raise ValueError(f"a window of {window} commands is outside 1 … 4")
         self.phase = Phase.HELLO
@@ -136,11 +185,15 @@ class RunClient:
         self.commands: list[tuple[float, str, str]] = []
         self.decoder = FrameDecoder()
         self.fault: Frame | None = None
-        self.understood: dict[str, int] = {}
         self.box: BoxFetch | None = None
         """The black box, from when it was asked for."""
-        self._values = array("i", [values[name] for name in plan.NAMES])
-        self._digest: int = plan.digest(self._values)
+        self.channels: Final = [
+            Channel(number, array("i", [each[name] for name in plan.NAMES]))
+            for number, each in enumerate(told)
+            if values["channels"] & plan.CHANNEL_BITS[number]
+        ]
+        """Those that run."""
+        self._by_number: Final = {each.number: each for each in self.channels}
         self._watch_s = values["cooldown_ms"] / 1000 + COOLDOWN_SPARE_S
         self._expect_protocol = expect_protocol
         self._acknowledge = frozenset(acknowledge)
@@ -148,12 +201,12 @@ class RunClient:
         self._lease = lease
         self._fetch_box = black_box
         self._box_ident = -1
+        self._box_channel = 0
         self._box_due_s = math.inf
         self._box_tries = 0
         self._window = window
         self._next_id = first_id
         self._hello_within_s = hello_within_s
-        self._device_word: tuple[str, str] | None = None
         self._host_word: tuple[str, str] | None = None
         self._queue: deque[_Command] = deque()
         self._in_flight: dict[int, _Command] = {}
@@ -161,7 +214,6 @@ class RunClient:
         self._owned = False
         self._acknowledged = False
         self._checked = False
-        self._configured_as = -1
         self._storing = False
         self.stored = False
         """Whether the device keeps what `store` gave it."""
@@ -235,7 +287,21 @@ class RunClient:
     @property
     def device_result(self) -> str:
         """What the device itself said of the run's end; `none` if it did not come to that."""
-        return self._device_word[0] if self._device_word else "none"
+        word = self._device_word
+        return word[0] if word else "none"
+
+    @property
+    def _device_word(self) -> tuple[str, str] | None:
+        """The worst of the channels' results, with a cause that is its own; None until each has told."""
+        words = [each.word for each in self.channels if each.word is not None]
+        if len(words) < len(self.channels):
+            return None
+        return min(words, key=lambda word: (_WORST_FIRST.index(word[0]), word[1] == _OTHER))
+
+    @property
+    def understood(self) -> dict[str, int]:
+        """What the device has stored so far, of the first channel that runs."""
+        return self.channels[0].understood
 
     @property
     def arm_asked(self) -> bool:
@@ -245,17 +311,22 @@ class RunClient:
     @property
     def digest(self) -> int:
         """The digest over all values, which ARM quotes; the device's own part counts once it was told."""
-        return self._digest
+        return plan.joint_digest(each.digest for each in self.channels)
 
     @property
     def configured(self) -> bool:
         """Whether the device has said of every value how it has it."""
-        return self._configured_as >= 0 and self._configured_as == self._digest
+        return all(each.configured_as >= 0 and each.configured_as == each.digest for each in self.channels)
 
     @property
     def values(self) -> dict[str, int]:
-        """All values: as the device has them, once it has been configured."""
-        return {name: self._values[index] for index, name in enumerate(plan.NAMES)}
+        """All values of the first channel that runs: as the device has them, once it has been configured."""
+        return self.values_of(self.channels[0])
+
+    @staticmethod
+    def values_of(channel: Channel) -> dict[str, int]:
+        """All values of this one."""
+        return {name: channel.values[index] for index, name in enumerate(plan.NAMES)}
 
     def confirm(self) -> None:
         """Go on from CONFIRM, now or as soon as it is reached: what the device `understood` is what is wanted."""
@@ -264,7 +335,7 @@ class RunClient:
 
     def store(self, calibration: Mapping[str, int], today_day: int) -> None:
         """From CONFIRM: have the device keep these values of its calibration, then configure it anew for that day."""
-        self._values[plan.INDEX["today_day"]] = today_day
+        self.channels[0].values[plan.INDEX["today_day"]] = today_day
         self.phase = Phase.CONFIGURE
         self._wake_s = -math.inf
         self._storing = True
@@ -325,13 +396,15 @@ class RunClient:
 
     def _hear(self, frame: Frame, now_s: float) -> None:
         self._heard_s = now_s
-        if frame.state != self.state:
-            self.state = frame.state
+        channel = self._by_number.get(frame.channel)
+        if channel is not None and frame.state != channel.state:
+            channel.state = frame.state
+            self.state = min((each.state for each in self.channels), key=lambda state: _RANK.get(state, -1))
             self._wake_s = -math.inf
             if frame.state == protocol.SELF_TEST and self.phase is not Phase.CLAIM:
                 self._hear_restart(now_s)
         listener = self._on_frame.get(frame.type)
-        if listener is not None:
+        if listener is not None and (channel is not None or frame.type in _OF_THE_DEVICE):
             listener(frame, now_s)
 
     def _hear_hello(self, frame: Frame, now_s: float) -> None:
@@ -371,7 +444,8 @@ class RunClient:
         self._queue.clear()
         self._in_flight.clear()
         self._renewals.clear()
-        self._configured_as = -1
+        for channel in self.channels:
+            channel.configured_as = -1
         self._owned = self._acknowledged = self._checked = self._armed = self._storing = False
         self._lease_due_s = math.inf
         self._hello_due_s = -math.inf
@@ -397,7 +471,7 @@ class RunClient:
         del self._in_flight[ident]
         if not _answers(frame, command):
             # The device remembers this id from an earlier host and gave that command's answer.
-            self._queue.appendleft(_Command(command.verb, command.arguments))
+            self._queue.appendleft(_Command(command.verb, command.arguments, command.channel))
         elif command.verb == "ARM" and code == protocol.ACK_SENSOR and not _due(now_s, self._deadline_s):
             self._arm_again_s = now_s + ARM_AGAIN_S
         elif code != protocol.ACK_OK:
@@ -406,7 +480,10 @@ class RunClient:
             self._on_ok[command.verb](command, frame, now_s)
 
     def _refused(self, command: _Command, frame: Frame, now_s: float) -> None:
-        sentence = f"the device refused {command.words()}: {_ack_reason(frame, self._values)}"
+        values = self._by_number.get(frame.channel, self.channels[0]).values
+        sentence = f"the device refused {command.words()}: {_ack_reason(frame, values)}"
+        if len(self.channels) > 1 and command.verb == "ARM":
+            sentence += f" (channel {frame.channel + 1})"
         if self.state not in (protocol.IDLE, protocol.ARMED):
             why = f", {_name(protocol.CAUSES, self.fault.value('cause'))}" if self.fault else ""
             sentence += f" (it is in {_name(protocol.STATE_NAMES, self.state)}{why})"
@@ -424,22 +501,23 @@ class RunClient:
     def _hear_event(self, frame: Frame, now_s: float) -> None:
         self._wake_s = -math.inf
         code = frame.value("code")
-        if code == protocol.EVENT_FAULT:
+        cause = _name(protocol.CAUSES, frame.value("cause"))
+        if code == protocol.EVENT_FAULT and (self.fault is None or cause != _OTHER):
             self.fault = frame
         if code == protocol.EVENT_END and self._armed:
-            result = _name(protocol.RESULT_NAMES, frame.value("value"))
-            self._hear_verdict(result, _name(protocol.CAUSES, frame.value("cause")), now_s)
+            self._hear_verdict(frame, _name(protocol.RESULT_NAMES, frame.value("value")), cause, now_s)
 
     def _hear_telemetry(self, frame: Frame, now_s: float) -> None:
         """Telemetry repeats the verdict, should its event have been lost."""
         result = _name(protocol.RESULT_NAMES, frame.value("result"))
-        if result in ("none", self.device_result) or not self._armed or frame.state in UNDER_WAY:
+        word = self._by_number[frame.channel].word
+        if result in ("none", word[0] if word else "none") or not self._armed or frame.state in UNDER_WAY:
             return
         if self.phase is Phase.RUNNING:
             cause = _name(protocol.CAUSES, frame.value("cause"))
-            self._hear_verdict(result, cause if cause != _NO_CAUSE else self._usual_cause(result), now_s)
+            self._hear_verdict(frame, result, cause if cause != _NO_CAUSE else self._usual_cause(result), now_s)
 
-    def _hear_verdict(self, result: str, cause: str, now_s: float) -> None:
+    def _hear_verdict(self, frame: Frame, result: str, cause: str, now_s: float) -> None:
         """The last verdict stands: a fault while cooling down is graver than the end before it.
 
         Once all is over, only the news that RF may be on is still taken in.
@@ -447,7 +525,7 @@ class RunClient:
         if self.over and cause not in protocol.GRAVEST:
             return
         self._wake_s = -math.inf
-        self._device_word = (result, cause)
+        self._by_number[frame.channel].word = (result, cause)
         self._verdict_s = now_s
 
     def _usual_cause(self, result: str) -> str:
@@ -466,33 +544,35 @@ class RunClient:
 
     def _value_stored(self, command: _Command, frame: Frame, _now_s: float) -> None:
         key, value = command.arguments
-        self.understood[str(key)] = frame.value("value")
+        self._by_number[command.channel].understood[str(key)] = frame.value("value")
         if frame.value("value") != value:
             self._fail("refused", f"the device stored {key}={frame.value('value')} instead of {value}")
 
     def _stored(self, _command: _Command, _frame: Frame, _now_s: float) -> None:
-        self._ask("SET", "today_day", self._values[plan.INDEX["today_day"]])
+        self._ask("SET", "today_day", self.channels[0].values[plan.INDEX["today_day"]])
         self._checked = False
         self.stored = True
 
-    def _configured(self, _command: _Command, frame: Frame, _now_s: float) -> None:
+    def _configured(self, command: _Command, frame: Frame, _now_s: float) -> None:
         """The device has judged its calibration by now: it is asked for what the host cannot know."""
-        self._configured_as = frame.value("value")
+        self._by_number[command.channel].configured_as = frame.value("value")
         for name in ASKED:
-            self._ask("GET", name)
+            self._ask("GET", name, channel=command.channel)
 
     def _value_told(self, command: _Command, frame: Frame, now_s: float) -> None:
         name = str(command.arguments[0])
-        self.understood[name] = self._values[plan.INDEX[name]] = frame.value("value")
+        channel = self._by_number[command.channel]
+        channel.understood[name] = channel.values[plan.INDEX[name]] = frame.value("value")
         if not self._queue and not self._in_flight:
             self._all_told(now_s)
 
     def _all_told(self, now_s: float) -> None:
-        self._digest = plan.digest(self._values)
-        if self._configured_as != self._digest:
-            digests = f"digest {self._configured_as} instead of {self._digest}"
-            self._fail("refused", f"the device understood other values than were sent: {digests}")
-            return
+        for channel in self.channels:
+            channel.digest = plan.digest(channel.values)
+            if channel.configured_as != channel.digest:
+                digests = f"digest {channel.configured_as} instead of {channel.digest}"
+                self._fail("refused", f"the device understood other values than were sent: {digests}")
+                return
         if self._ask_first:
             self._enter(Phase.CONFIRM, now_s, math.inf)
         else:
@@ -528,6 +608,8 @@ class RunClient:
         misfit = _misfit(self.hello, self._expect_protocol)
         if misfit:
             self._fail("refused", misfit)
+        elif str(max(self._by_number) + 1) > self.hello.get("channels", "1"):
+            self._fail("refused", "the plan uses the second channel, and this device has one")
         elif self.hello["nonce"] != _OWNED_NONCE:
             self._enter(Phase.CLAIM, now_s, AT_REST_WITHIN_S)
 
@@ -553,14 +635,16 @@ class RunClient:
 
     def _configure(self, now_s: float) -> None:
         self._enter(Phase.CONFIGURE, now_s, math.inf)
-        for name in TOLD:
-            self._ask("SET", name, self._values[plan.INDEX[name]])
+        for channel in self.channels:
+            for name in TOLD:
+                self._ask("SET", name, channel.values[plan.INDEX[name]], channel=channel.number)
 
     def _poll_configure(self, _now_s: float, _out: list[bytes]) -> None:
         if self._queue or self._in_flight or self._checked:
             return
         self._checked = True
-        self._ask("STORE" if self._storing else "CONFIGURE")
+        for channel in self.channels:
+            self._ask("STORE" if self._storing else "CONFIGURE", channel=channel.number)
         self._storing = False
 
     def _poll_confirm(self, now_s: float, _out: list[bytes]) -> None:
@@ -571,7 +655,7 @@ class RunClient:
 
     def _arm(self, now_s: float) -> None:
         self._enter(Phase.ARM, now_s, ARMED_WITHIN_S)
-        self._ask("ARM", self._digest, self.hello["nonce"])
+        self._ask("ARM", self.digest, self.hello["nonce"])
         self._armed = True
 
     def _poll_arm(self, now_s: float, _out: list[bytes]) -> None:
@@ -580,7 +664,7 @@ class RunClient:
         if self._arm_again_s < math.inf:
             if _due(now_s, self._arm_again_s):
                 self._arm_again_s = math.inf
-                self._ask("ARM", self._digest, self.hello["nonce"])
+                self._ask("ARM", self.digest, self.hello["nonce"])
         elif self.state == protocol.ARMED:
             self._enter(Phase.START, now_s, math.inf)
             self._ask("START", self.hello["nonce"])
@@ -621,6 +705,7 @@ class RunClient:
         if (self._stop_wanted or self._silent) and not self._is_stopped():
             return  # STOP is said first, until it is seen to be obeyed; one that comes later ends the fetching
         self.box = BoxFetch()
+        self._box_channel = self.fault.channel if self.fault is not None else self.channels[0].number
         self._box_due_s = now_s
         self._enter(Phase.BLACK_BOX, now_s, math.inf)
 
@@ -636,7 +721,8 @@ class RunClient:
             self._box_tries += 1
             self._box_due_s = now_s + BOX_QUIET_S
             self._box_ident = self._take_id()
-            self._send(command_line(self._box_ident, "BLACKBOX", *box.ask()), now_s, out)
+            verb = "BLACKBOX" + SECOND if self._box_channel else "BLACKBOX"
+            self._send(command_line(self._box_ident, verb, *box.ask()), now_s, out)
 
     def _hear_box_ack(self, box: BoxFetch, frame: Frame, now_s: float) -> None:
         if frame.value("code") == protocol.ACK_OK:
@@ -711,7 +797,7 @@ class RunClient:
         while self._queue and len(self._in_flight) < self._window:
             command = self._queue.popleft()
             command.id = self._take_id()
-            command.line = command_line(command.id, command.verb, *command.arguments)
+            command.line = command_line(command.id, command.addressed, *command.arguments)
             self._in_flight[command.id] = command
             self._transmit(command, now_s, out)
 
@@ -724,8 +810,8 @@ class RunClient:
 
     # The means
 
-    def _ask(self, verb: str, *arguments: str | int) -> None:
-        self._queue.append(_Command(verb, arguments))
+    def _ask(self, verb: str, *arguments: str | int, channel: int = 0) -> None:
+        self._queue.append(_Command(verb, arguments, channel))
         self._wake_s = -math.inf
 
     def _take_id(self) -> int:
@@ -792,6 +878,8 @@ def _misfit(hello: Mapping[str, str], expect_protocol: str) -> str:
 def _answers(frame: Frame, command: _Command) -> bool:
     """Whether an ack is about this command, and not about an older one with the same id."""
     if frame.value("verb") not in (_VERB_INDEX[command.verb], _UNKNOWN_VERB):
+        return False
+    if command.verb in _OF_A_CHANNEL and frame.channel != command.channel:
         return False
     with_key = command.verb in ("SET", "GET")
     keys = (protocol.NO_KEY, plan.INDEX[str(command.arguments[0])]) if with_key else ()

@@ -15,9 +15,19 @@ class LockStep:
 
     tick_us = TICK_US
 
-    def __init__(self, plant: Plant, runtime: Runtime, boot: Callable[[int], Runtime] | None = None) -> None:
-        """`boot` makes the board anew after a reset, its microsecond counter at what it is given."""
+    def __init__(
+        self,
+        plant: Plant,
+        runtime: Runtime,
+        boot: Callable[[int], Runtime] | None = None,
+        second: Plant | None = None,
+    ) -> None:
+        """`boot` makes the board anew after a reset, its microsecond counter at what it is given.
+
+        `second` is what the second channel of a board with two is in; link and clock are the first's.
+        """
         self.plant = plant
+        self.plants = (plant,) if second is None else (plant, second)
         self.runtime = runtime
         self._boot = boot
         self._waiting = b""
@@ -30,18 +40,33 @@ class LockStep:
             self.runtime.close()
             self.runtime = self._boot(plant.now_us % CLOCK_WRAP)
         if plant.gone:
-            plant.stimulus(b"")  # the world goes on
-            plant.take(0, 0)
+            for each in self.plants:
+                each.stimulus(b"")  # the world goes on
+                each.take(0, 0)
             return b""
         if rx or self._waiting:
             self._waiting += rx
             rx = self._waiting[: exchange.RX_MAX]
             self._waiting = self._waiting[exchange.RX_MAX :]
-        response = self.runtime.exchange(plant.stimulus(rx))
+        stimulus = plant.stimulus(rx)
+        if len(self.plants) > 1:
+            return self._exchange_pair(stimulus)
+        response = self.runtime.exchange(stimulus)
         enable, _, duty, count = _HEAD.unpack_from(response)
         plant.take(enable, duty)
         if not count:
             return b""
+        return bytes(response[exchange.RESPONSE_HEAD : exchange.RESPONSE_HEAD + count])
+
+    def _exchange_pair(self, stimulus: bytes) -> bytes:
+        """One record of each channel in, one out; what the host hears is in the first's."""
+        first, second = self.plants
+        response = self.runtime.exchange(stimulus + second.stimulus(b""))
+        second.missed_ticks = first.missed_ticks  # the CPU is away for both
+        enable, _, duty, count = _HEAD.unpack_from(response)
+        first.take(enable, duty)
+        enable, _, duty, _ = _HEAD.unpack_from(response, exchange.RESPONSE_SIZE)
+        second.take(enable, duty)
         return bytes(response[exchange.RESPONSE_HEAD : exchange.RESPONSE_HEAD + count])
 
     def close(self) -> None:

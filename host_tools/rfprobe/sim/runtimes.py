@@ -39,11 +39,18 @@ class CPythonRuntime:
 
     name = "cpython"
 
-    def __init__(self, nonce_seed: int, uid: str, start_us: int, first_tick: int, calibration: str = EXACT) -> None:
-        from rfprobe.sim.onboard.board import VirtualBoard
-        from rfprobe.sim.onboard.device import VirtualDevice
+    def __init__(
+        self,
+        nonce_seed: int,
+        uid: str,
+        start_us: int,
+        first_tick: int,
+        calibration: str = EXACT,
+        channels: int = 1,
+    ) -> None:
+        from rfprobe.sim.onboard.device import VirtualDevice, make_board
 
-        self.device = VirtualDevice(VirtualBoard(nonce_seed, uid, calibration), start_us, first_tick)
+        self.device = VirtualDevice(make_board(channels, nonce_seed, uid, calibration), start_us, first_tick)
         self.exchange = self.device.run
 
     def close(self) -> None:
@@ -55,8 +62,9 @@ class VmRuntime:
 
     name = "micropython"
 
-    def __init__(self, arguments: Sequence[str], path: str) -> None:
+    def __init__(self, arguments: Sequence[str], path: str, channels: int = 1) -> None:
         """`arguments` are the program and what it is told, `path` is where it imports from."""
+        self._response_size = channels * RESPONSE_SIZE
         self._core = OneCore()
         self._process = subprocess.Popen(
             [str(micropython_path()), "-X", f"heapsize={HEAP}", *_EMIT, *arguments],
@@ -74,9 +82,9 @@ class VmRuntime:
         """One tick. Raises RuntimeError with what the VM printed when it has ended."""
         try:
             os.write(self._in, stimulus)
-            response = os.read(self._out, RESPONSE_SIZE)
-            while len(response) < RESPONSE_SIZE:
-                more = os.read(self._out, RESPONSE_SIZE - len(response))
+            response = os.read(self._out, self._response_size)
+            while len(response) < self._response_size:
+                more = os.read(self._out, self._response_size - len(response))
                 if not more:
                     raise BrokenPipeError
                 response += more
@@ -117,13 +125,14 @@ class MicroPythonRuntime(VmRuntime):
         lock_heap: bool = False,
         firmware: Path | None = None,
         calibration: str = EXACT,
+        channels: int = 1,
     ) -> None:
         onboard = Path(__file__).parent / "onboard"
         firmware = firmware or Path(rfprobe_core.__file__).parent.parent
         lock = "lock" if lock_heap else "free"
         arguments = [str(onboard / "vm_main.py"), str(nonce_seed), uid, str(start_us), str(first_tick)]
-        arguments += [lock, calibration]
-        super().__init__(arguments, f"{firmware}:{onboard.parent}")
+        arguments += [lock, calibration, str(channels)]
+        super().__init__(arguments, f"{firmware}:{onboard.parent}", channels)
 
 
 def micropython_path() -> Path:
@@ -147,22 +156,28 @@ def default_runtime() -> tuple[str, str]:
 
 
 def make_runtime(
-    name: str, nonce_seed: int, uid: str, start_us: int = 0, first_tick: int = 0, calibration: str = EXACT
+    name: str,
+    nonce_seed: int,
+    uid: str,
+    start_us: int = 0,
+    first_tick: int = 0,
+    calibration: str = EXACT,
+    channels: int = 1,
 ) -> Runtime:
-    """A freshly powered board, with this calibration in its flash (onboard/calibrated.py).
+    """A freshly powered board of so many channels, with this calibration in its flash (onboard/calibrated.py).
 
     Raises BadInput for a runtime that does not exist.
     """
     if name == "cpython":
-        return CPythonRuntime(nonce_seed, uid, start_us, first_tick, calibration)
+        return CPythonRuntime(nonce_seed, uid, start_us, first_tick, calibration, channels)
     if name == "micropython":
-        return MicroPythonRuntime(nonce_seed, uid, start_us, first_tick, calibration=calibration)
+        return MicroPythonRuntime(nonce_seed, uid, start_us, first_tick, calibration=calibration, channels=channels)
     if name == "pico":
-        return _make_pico(calibration)
+        return _make_pico(calibration, channels)
     raise BadInput(f"--runtime {name}: must be one of {', '.join(RUNTIMES)}")
 
 
-def _make_pico(calibration: str) -> Runtime:
+def _make_pico(calibration: str, channels: int) -> Runtime:
     """The image of this tree's firmware, built if need be, in an emulated chip."""
     try:
         from rfprobe.sim.pico_flash import file_system
@@ -171,4 +186,5 @@ def _make_pico(calibration: str) -> Runtime:
         raise EnvironmentProblem("--runtime pico needs rp2040py: pip install 'rfprobe[pico]'") from None
     from rfprobe.image import build_image, collect_inputs, default_cache
 
-    return PicoRuntime(build_image(collect_inputs("rpi_pico"), default_cache()).path, file_system(calibration))
+    image = build_image(collect_inputs("rpi_pico"), default_cache()).path
+    return PicoRuntime(image, file_system(calibration), channels)

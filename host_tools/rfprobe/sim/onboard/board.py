@@ -28,6 +28,7 @@ class VirtualBoard:
 
     name = "virtual"
     dead_man = "simulated"
+    channels = 1
 
     def __init__(self, nonce_seed, uid, calibration="exact"):
         self._nonce_seed = nonce_seed

@@ -3,10 +3,20 @@
 from rfprobe_core.pacing import Pacer
 from rfprobe_drivers.rig import build_controller
 
+from .board import VirtualBoard
 from .exchange import UPSET_AT
 from .upset import upset
 
 RX_PER_TICK = 64
+
+
+def make_board(channels, nonce_seed, uid, calibration):
+    """A virtual board with one channel, or with two."""
+    if channels == 1:
+        return VirtualBoard(nonce_seed, uid, calibration)
+    from .pair_board import VirtualPairBoard
+
+    return VirtualPairBoard(nonce_seed, uid, calibration)
 
 
 class VirtualDevice:
@@ -24,7 +34,7 @@ class VirtualDevice:
         if stimulus[UPSET_AT] != self._upset:
             self._upset = stimulus[UPSET_AT]
             if self._upset:
-                upset(self.controller, self._upset)
+                upset(self.controller if self.board.channels == 1 else self.controller.channels[0], self._upset)
         self.controller.rest()
         self.live()
         return self.board.store()
