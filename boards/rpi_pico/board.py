@@ -312,25 +312,23 @@ class Board(CalibrationFiles):
         self._deadman.active(0)
 
     def safe_off(self):
-        """RF off on all that the board has, for every way out. Return True if all RF pins were then seen low."""
-        return self.rf_off()
-
-    def rf_off(self):
-        """RF off: enable first, then drive. Return True if both pins were then seen low.
+        """RF off: enable first, then drive. Return True if both pins were then seen low. For every way out.
 
         Ctrl-C is held off meanwhile; one that was already on its way is swallowed and sets `interrupted`.
         """
         self._rf_pins_low()
         micropython.kbd_intr(-1)
         try:
-            verified = self._finish_off()
+            verified = self.rf_off()
         except KeyboardInterrupt:  # it was pending; with kbd_intr(-1) there can be no second one
             self.interrupted = True
-            verified = self._finish_off()
+            verified = self.rf_off()
         micropython.kbd_intr(3)
         return verified
 
-    def _finish_off(self):
+    def rf_off(self):
+        """As safe_off, but for Ctrl-C, which breaks it off once the pins are low: the way out is safe_off's then."""
+        self._rf_pins_low()
         self._feeding = False
         self._deadman.active(0)
         self._drive.duty_u16(0)

@@ -19,7 +19,6 @@ VOLTAGE_2 = const(28)
 ENABLE_READBACK_2 = const(11)
 INTERLOCK_2 = const(12)  # high is closed; a broken wire is low
 
-_IS_CURRENT = const(1)  # in an ADC channel's number; the rest is the RF channel's
 _FULL_SCALE = const(65_535)
 
 # As in board.py, of the second channel.
@@ -56,17 +55,44 @@ def _all_rf_pins_low():
     mem32[_DRIVE_2_CTRL] = _FUNCTION_SIO
 
 
+class Sense:
+    """One channel's RF voltage and current; its current is there while the switch is in position `own`."""
+
+    def __init__(self, own, voltage, current, switch, position):
+        self._own = own
+        self._read_voltage = voltage.read_u16
+        self._read_current = current.read_u16
+        self._switch = switch
+        self._position = position
+
+    @micropython.native
+    def read_adc(self, quantity):
+        """Return RF voltage (0) or current (1) in 0..65535.
+
+        The switch is turned before its position is asked for, and that before the conversion begins: it has some µs
+        more than the fraction of one that it needs. A current that may be the other channel's reads as full scale.
+        """
+        if not quantity:
+            return self._read_voltage()
+        own = self._own
+        self._switch(own)
+        if self._position() != own:
+            return _FULL_SCALE
+        return self._read_current()
+
+
 class FirstRf:
     """The first channel's RF alone, which the board has in itself."""
 
-    def __init__(self, board):
+    def __init__(self, board, sense):
+        self.read_adc = sense.read_adc
         self.feed = board.feed
         self.set_duty = board.set_duty
         self.read_enable = board.read_enable
         self.rf_connect = board.rf_connect
         self.test_dead_man = board.test_dead_man
         self.enable_low = board.enable_low
-        self.safe_off = board.rf_off
+        self.safe_off = board.rf_off  # without holding Ctrl-C off, which here is for the other channel too
 
 
 class SecondRf:
@@ -79,13 +105,12 @@ class SecondRf:
     test_dead_man = Board.test_dead_man
     enable_low = Board.enable_low
     rf_off = Board.rf_off
-    safe_off = Board.rf_off
-    _finish_off = Board._finish_off
+    safe_off = Board.rf_off  # without holding Ctrl-C off, which here is for the other channel too
 
-    def __init__(self):
+    def __init__(self, sense):
         """Claim the state machine and the PWM, RF off."""
         self._rf_pins_low()
-        self.interrupted = False
+        self.read_adc = sense.read_adc
         self._feeding = False
         self._readback = Pin(ENABLE_READBACK_2, Pin.IN, Pin.PULL_DOWN)
         self._drive = PWM(Pin(rf_pins.DRIVE_2), freq=DRIVE_Hz, duty_u16=0)
@@ -132,27 +157,13 @@ class PairBoard(Board):
         """Claim the hardware of both channels, RF off, watchdog stopped."""
         _all_rf_pins_low()
         Board.__init__(self)
-        self._second = SecondRf()
-        self.rf = (FirstRf(self), self._second)
+        switch = Pin(SWITCH_PIN, Pin.OUT, value=0)
+        position = Pin(POSITION_PIN, Pin.IN, Pin.PULL_UP)
+        voltage, current = [ADC(Pin(number)) for number in ADC_GPIO[:2]]
+        self._second = SecondRf(Sense(1, ADC(Pin(VOLTAGE_2)), current, switch, position))
+        self.rf = (FirstRf(self, Sense(0, voltage, current, switch, position)), self._second)
         self._cs += [Pin(number, Pin.OUT, value=1) for number in SPI_CS_2]
         self._inputs.append(Pin(INTERLOCK_2, Pin.IN, Pin.PULL_DOWN))
-        voltage, current = [ADC(Pin(number)) for number in ADC_GPIO[:2]]
-        self._adc = [voltage, current, ADC(Pin(VOLTAGE_2)), current]
-        self._switch = Pin(SWITCH_PIN, Pin.OUT, value=0)
-        self._position = Pin(POSITION_PIN, Pin.IN, Pin.PULL_UP)
-
-    @micropython.native
-    def read_adc(self, channel):
-        """Return RF voltage (0, 2) or current (1, 3) of the first or the second channel in 0..65535.
-
-        The switch is turned before its position is asked for and before the conversion begins: it has some µs more
-        than the fraction of one that it needs. A current of another channel reads as full scale.
-        """
-        of = channel >> 1
-        self._switch(of)
-        if channel & _IS_CURRENT and self._position() != of:
-            return _FULL_SCALE
-        return self._adc[channel].read_u16()
 
     def safe_off(self):
         """RF off on both channels, for every way out. Return True if all four RF pins were then seen low.
@@ -162,16 +173,14 @@ class PairBoard(Board):
         _all_rf_pins_low()
         micropython.kbd_intr(-1)
         try:
-            verified = self._finish_both()
+            verified = self._both_off()
         except KeyboardInterrupt:  # it was pending; with kbd_intr(-1) there can be no second one
             self.interrupted = True
-            verified = self._finish_both()
+            verified = self._both_off()
         micropython.kbd_intr(3)
         return verified
 
-    def _finish_both(self):
-        second = self._second
-        first_is_low = self._finish_off()
-        second_is_low = second._finish_off()
-        _all_rf_pins_low()
-        return first_is_low and second_is_low and self.rf_pins_are_low() and second.rf_pins_are_low()
+    def _both_off(self):
+        first_is_low = self.rf_off()
+        second_is_low = self._second.rf_off()
+        return first_is_low and second_is_low and self.rf_pins_are_low()

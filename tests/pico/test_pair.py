@@ -21,7 +21,7 @@ ON_TICKS = 20  # of RAMP, before anything is done to it
 DEADMAN_LIMIT_us = 16_000
 CTRL_C_LIMIT_us = 5_000
 WATCHDOG_us = 100_000
-WORST_us = 2_600
+WORST_us = 3_000
 LATE_us = 50
 QUIET_TICKS = 6
 SECOND_RF_PINS = (CHANNELS[1].enable, CHANNELS[1].drive)
@@ -59,11 +59,11 @@ def last_edges_us(run: ChipRun, began_us: float, before_us: float = float("inf")
     return [edges[-1] - began_us if edges else 0.0 for edges in after]
 
 
-def ends(run: ChipRun) -> dict[int, str]:
-    """Channel → the cause of its end."""
+def ends(run: ChipRun) -> list[tuple[int, str]]:
+    """Channel and cause of each end that was told."""
     events = [frame for frame in run.frames if frame.type == protocol.EVENT]
     told = [frame for frame in events if frame.value("code") == protocol.EVENT_END]
-    return {frame.channel: protocol.CAUSES[frame.value("cause")] for frame in told}
+    return [(frame.channel, protocol.CAUSES[frame.value("cause")]) for frame in told]
 
 
 # As planned
@@ -130,14 +130,14 @@ def ended_by(run: ChipRun, fault: str, number: int, ticks: int) -> dict[str, obj
     [
         ("interlock", 1, "interlock_open", 35_000),
         ("interlock", 0, "interlock_open", 35_000),
-        # detected by the chip in its next conversion, and three polls of 100 ms in a row
-        ("open:control", 1, "thermocouple_open", 520_000),
+        # found by the chip within two conversions, and polled three times in a row: 120 ms each at 50 Hz mains
+        ("open:control", 1, "thermocouple_open", 700_000),
     ],
 )
 def test_a_fault_of_either_ends_both(chip: ChipRun, fault: str, number: int, cause: str, limit_us: int) -> None:
     told = in_a_copy(lambda: ended_by(chip, fault, number, limit_us // 10_000 + 6))
     print(fault, number + 1, told)
-    assert told["ends"] == {number: cause, 1 - number: "other_channel"}
+    assert sorted(told["ends"]) == sorted([(number, cause), (1 - number, "other_channel")])
     assert all(0 < off_us <= limit_us for off_us in told["off_after_us"])
     assert told["off"]
 
@@ -156,7 +156,8 @@ def test_a_switch_that_does_not_turn_ends_both(chip: ChipRun) -> None:
     print(told)
     assert all(0 < off_us <= 80_000 for off_us in told["off_after_us"])
     assert told["off"]
-    assert set(told["ends"].values()) & {"over_current", "impedance_low", "over_power", "rf_while_disabled"}
+    assert told["ends"][0][1] in ("over_current", "impedance_low")
+    assert told["ends"][-1][1] == "rf_while_disabled"  # and so it stays, with RF off
 
 
 # Ways out
@@ -176,7 +177,7 @@ def test_ctrl_c_ends_both(chip: ChipRun) -> None:
     print(told["off_after_us"], told["ends"])
     assert all(off_us <= CTRL_C_LIMIT_us for off_us in told["off_after_us"])
     assert told["off"]
-    assert told["ends"] == {0: "operator_stop", 1: "operator_stop"}
+    assert told["ends"] == [(0, "operator_stop"), (1, "operator_stop")]
     assert "KeyboardInterrupt" in str(told["text"])
 
 
