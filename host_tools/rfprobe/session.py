@@ -58,6 +58,8 @@ TICK_WRAP = protocol.U32_MAX + 1
 _NEAR_WRAP = 1 << 20
 _AGE_UNKNOWN = 255
 _IMPEDANCE_UNKNOWN = 65_535
+OTHER_CHANNEL = "other_channel"
+"""The cause on the channel that was stopped because the other had a fault; its event's value is the other's cause."""
 _DUTY_FULL = 65_535
 
 
@@ -469,6 +471,8 @@ def event_text(code: int, cause: int, row: int, value: int, limit: int) -> str:
     if code == protocol.EVENT_STATE:
         now = words.name_of(protocol.STATE_NAMES, value)
         return f"State: {words.STATES.get(now, now)}."
+    if code == protocol.EVENT_FAULT and protocol.CAUSES[cause : cause + 1] == (OTHER_CHANNEL,):
+        return f"Fault: {why} Its cause: {words.cause_sentence(words.name_of(protocol.CAUSES, value))}"
     if code == protocol.EVENT_FAULT:
         measured = "" if row == protocol.NO_ROW else f" ({_measured(row, value, limit)})"
         return f"Fault: {why}{measured}"
