@@ -78,9 +78,12 @@ class Written:
 
 
 def tables_of(session: Session) -> dict[str, "pd.DataFrame"]:
-    """Every table that has a row, in SI units; `runs` has one row: what the run was and how it ended."""
+    """Every table that has a row, in SI units; `runs` has one row: what the run was and how it ended.
+
+    Of a run of two channels `runs` has a row for each, and every table of theirs a column `channel`: 0, 1.
+    """
     frames = {
-        RUN_TABLE: _run_row(session),
+        RUN_TABLE: _run_rows(session),
         "telemetry": session.df,
         "blackbox": session.blackbox,
         "dose": session.dose,
@@ -93,6 +96,18 @@ def tables_of(session: Session) -> dict[str, "pd.DataFrame"]:
         "enable_edges": session.enable_edges,
     }
     return {name: frame for name, frame in frames.items() if len(frame)}
+
+
+def _run_rows(session: Session) -> "pd.DataFrame":
+    import pandas as pd
+
+    runs = session.runs()
+    if len(runs) == 1:
+        return _run_row(runs[0])
+    rows = [_run_row(each) for each in runs]
+    for each, row in zip(runs, rows, strict=True):
+        row.insert(0, "channel", each.channel_number or 0)
+    return pd.concat(rows, ignore_index=True)
 
 
 def _run_row(session: Session) -> "pd.DataFrame":

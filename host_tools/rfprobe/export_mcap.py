@@ -25,13 +25,27 @@ def write_mcap(session: Session, tables: Mapping[str, "pd.DataFrame"], file: IO[
     writer.add_metadata("session", {key: json.dumps(value) for key, value in session.meta.items()})
     start_ns = _start_ns(session)
     count = 0
-    for name, frame in tables.items():
+    for name, frame in _topics(session, tables):
         channel = _add_channel(writer, name, frame)
         for sequence, (log_ns, row) in enumerate(_messages(frame, start_ns)):
             writer.add_message(channel, log_ns, row, log_ns, sequence)
         count += len(frame)
     writer.finish()
     return count
+
+
+def _topics(session: Session, tables: Mapping[str, "pd.DataFrame"]) -> Iterator[tuple[str, "pd.DataFrame"]]:
+    """(topic, rows). A viewer draws a topic as one curve: of a device with two channels, each has its own topics."""
+    for name, frame in tables.items():
+        if "channel" not in frame or name in OF_THE_DEVICE or len(session.telling) < _SEVERAL:
+            yield name, frame
+            continue
+        for number, rows in frame.groupby("channel", sort=True):
+            yield f"channel_{int(str(number)) + 1}/{name}", rows
+
+
+OF_THE_DEVICE = ("health",)
+_SEVERAL = 2
 
 
 def _add_channel(writer: Writer, name: str, frame: "pd.DataFrame") -> int:

@@ -4,7 +4,12 @@
     s.df          one row for each telemetry frame: t_s, utc, control_C, setpoint_C, power_W, impedance_ohm, …
     s.truth       in a simulation: what the tissue really did
     s.blackbox    after a fault: its last 10 s, a row for each tick
+    s.channels    the channels that ran, by the wire's number: (0,) but where a device with two used its second
+    s.channel(1)  a session of that channel alone
     s.events, s.dose, s.health, s.commands, s.notes, s.text, s.meta, s.summary, s.verify()
+
+Where a run had two channels, `s.df`, `s.truth` and so on have the rows of both, told apart by the column `channel`; a
+plot or a mean of those mixes them, which one of `s.channel(n)` does not.
 
 `t_s` counts from the tick in meta's `tick_zero` (the first tick of a simulation), else from the first frame.
 A reading that is not known is NaN, never 0.
@@ -13,7 +18,7 @@ A reading that is not known is NaN, never 0.
 import json
 import sqlite3
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +30,7 @@ from rfprobe.session_format import (
     APPLICATION_ID,
     BOX_COLUMNS,
     BOX_TABLE,
+    CHANNELS,
     CLOSED,
     DEFAULT_DIRECTORY,
     SCHEMA,
@@ -52,6 +58,8 @@ TICK_WRAP = protocol.U32_MAX + 1
 _NEAR_WRAP = 1 << 20
 _AGE_UNKNOWN = 255
 _IMPEDANCE_UNKNOWN = 65_535
+OTHER_CHANNEL = "other_channel"
+"""The cause on the channel that was stopped because the other had a fault; its event's value is the other's cause."""
 _DUTY_FULL = 65_535
 
 
@@ -67,6 +75,7 @@ class Session:
         self._database = _connect(path)
         # In a notebook nobody closes anything: the file is let go of with the object.
         self._release = weakref.finalize(self, self._database.close)
+        self._views: dict[int, Session] = {}
 
     def __repr__(self) -> str:
         return f"<Session {self.id}>"
@@ -81,7 +90,96 @@ class Session:
 
     def close(self) -> None:
         """Let go of the file. What was read stays."""
+        for view in self._views.values():
+            view.close()
         self._release()
+
+    # ---- channels -------------------------------------------------------------------------------------------
+
+    @property
+    def channel_number(self) -> int | None:
+        """Of the view of one channel: which, as the wire counts (0, 1)."""
+        return None
+
+    @property
+    def whole(self) -> "Session":
+        """The session of the whole device: itself, but where this is a view of one channel."""
+        return self
+
+    @cached_property
+    def channels(self) -> tuple[int, ...]:
+        """The channels that ran, in order, as the wire counts them; of what only was watched, those that told."""
+        told = self.meta.get(CHANNELS)
+        ran = [each.get("channel") for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+        known = tuple(sorted(number for number in ran if isinstance(number, int)))
+        if known:
+            return known
+        bits = self.parameters().get("channels")
+        if bits is None:
+            return self.telling or (0,)
+        return tuple(number for number, bit in enumerate(plan.CHANNEL_BITS) if bits & bit) or (0,)
+
+    @cached_property
+    def telling(self) -> tuple[int, ...]:
+        """The channels of which there is telemetry: on a device with two, also the one that rested."""
+        return tuple(int(row[0]) for row in self.rows("SELECT DISTINCT channel FROM telemetry ORDER BY channel"))
+
+    def channel(self, number: int) -> "Session":
+        """One channel alone (0 or 1), as a session; closed with this one. Itself, where the file has no other.
+
+        Raises BadInput for a channel of which there is nothing.
+        """
+        if (number, self.channels) == (0, (0,)) and self.telling in ((), (0,)):
+            return self
+        if number not in self._views:
+            from rfprobe.session_channel import ChannelSession
+
+            if number not in (*self.channels, *self.telling):
+                raise BadInput(f"{self.path}: channel {number + 1} had no part in it")
+            self._views[number] = ChannelSession(self, number)
+        return self._views[number]
+
+    def runs(self) -> "list[Session]":
+        """One session for each channel that ran; itself, where there was only ever one."""
+        return [self.channel(number) for number in self.channels]
+
+    def told_of_channel(self, number: int) -> dict[str, Json]:
+        """What `meta["channels"]` says of a channel; nothing where there is no word of it."""
+        from rfprobe.session_channel import told_of_channel
+
+        return told_of_channel(self.meta, number)
+
+    def _labelled(self, name: str, own: "Callable[[], pd.DataFrame]") -> "pd.DataFrame":
+        """A table that has no channel of its own: of a run of both, each one's rows after another, with its number.
+
+        `own` makes it, where there is nothing to be told apart.
+        """
+        import pandas as pd
+
+        if self.runs() == [self]:
+            return own()
+        parts: list[pd.DataFrame] = []
+        for view in self.runs():
+            part: pd.DataFrame = getattr(view, name).copy()
+            after = "utc" if "utc" in part else "t_s"
+            part.insert(part.columns.get_loc(after) + 1, "channel", view.channel_number or 0)
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def _by_channel(self, kind: int, make: "Callable[[pd.DataFrame, dict[str, int]], pd.DataFrame]") -> "pd.DataFrame":
+        """A decoded table in SI units, each channel's thermocouples by its own names; in order of arrival."""
+        import pandas as pd
+
+        table = self._decoded(kind)
+        if self.runs() == [self]:
+            return make(table, self.places())
+        known = {number: self.channel(number).places() for number in self.channels}
+        parts = [
+            make(rows, known.get(int(number), self.places())) for number, rows in table.groupby("channel", sort=True)
+        ]
+        if not parts:
+            return make(table, self.places())
+        return pd.concat(parts).sort_index(kind="stable")
 
     @property
     def id(self) -> str:
@@ -139,12 +237,14 @@ class Session:
     @cached_property
     def df(self) -> "pd.DataFrame":
         """Telemetry."""
+        return self._by_channel(protocol.TELEMETRY, self._telemetry)
+
+    def _telemetry(self, table: "pd.DataFrame", places: dict[str, int]) -> "pd.DataFrame":
         import numpy as np
 
-        table = self._decoded(protocol.TELEMETRY)
         frame = self._head(table)
         frame["setpoint_C"] = _milli(table["setpoint_mC"], unknown=0)
-        for name, place in self.places().items():
+        for name, place in places.items():
             age = table[f"tc{place}_age"]
             known = age < _AGE_UNKNOWN
             frame[f"{name}_C"] = np.where(known, table[f"tc{place}_mC"] / 1000, np.nan)
@@ -167,9 +267,11 @@ class Session:
     @cached_property
     def dose(self) -> "pd.DataFrame":
         """CEM43 and peak of each thermocouple, and the time RF was on, as the device counts them."""
-        table = self._decoded(protocol.DOSE)
+        return self._by_channel(protocol.DOSE, self._doses)
+
+    def _doses(self, table: "pd.DataFrame", places: dict[str, int]) -> "pd.DataFrame":
         frame = self._head(table)
-        for name, place in self.places().items():
+        for name, place in places.items():
             frame[f"{name}_cem43_min"] = table[f"tc{place}_cem43_ms"] / 60_000
             frame[f"{name}_peak_C"] = table[f"tc{place}_peak_mC"] / 1000
         frame["rf_on_s"] = table["rf_on_ms"] / 1000
@@ -225,11 +327,14 @@ class Session:
         """
         from rfprobe.blackbox import black_box_frame
 
-        return black_box_frame(self)
+        return self._labelled("blackbox", lambda: black_box_frame(self))
 
     @cached_property
     def truth(self) -> "pd.DataFrame":
         """What the simulation knows; no rows where the run was real."""
+        return self._labelled("truth", self._truth)
+
+    def _truth(self) -> "pd.DataFrame":
         import pandas as pd
 
         columns = ", ".join(TRUTH_COLUMNS)
@@ -241,6 +346,9 @@ class Session:
     @cached_property
     def enable_edges(self) -> "pd.DataFrame":
         """When the simulated enable pin changed: `t_s`, `level`."""
+        return self._labelled("enable_edges", self._enable_edges)
+
+    def _enable_edges(self) -> "pd.DataFrame":
         import pandas as pd
 
         rows = self.rows("SELECT t_s, level FROM enable_edges ORDER BY t_s")
@@ -363,6 +471,8 @@ def event_text(code: int, cause: int, row: int, value: int, limit: int) -> str:
     if code == protocol.EVENT_STATE:
         now = words.name_of(protocol.STATE_NAMES, value)
         return f"State: {words.STATES.get(now, now)}."
+    if code == protocol.EVENT_FAULT and protocol.CAUSES[cause : cause + 1] == (OTHER_CHANNEL,):
+        return f"Fault: {why} Its cause: {words.cause_sentence(words.name_of(protocol.CAUSES, value))}"
     if code == protocol.EVENT_FAULT:
         measured = "" if row == protocol.NO_ROW else f" ({_measured(row, value, limit)})"
         return f"Fault: {why}{measured}"

@@ -18,6 +18,8 @@ from rfprobe_core import protocol
 LEFT_OUT = (protocol.HELLO, protocol.HEALTH)
 GIVEN = ("parameters", "roles", "tissue", "seed", "faults", "tick_zero")
 """Keys of `meta` that decide what the device does."""
+GIVEN_TO_CHANNEL = ("parameters", "roles", "tissue", "faults")
+"""The same of each channel, where both took part."""
 _HEAD = ("type", "schema", "channel", "state", "sequence", "tick")
 
 
@@ -42,7 +44,7 @@ class Differences:
 
 def diff_sessions(ours: Session, theirs: Session, left_out: Sequence[int] = LEFT_OUT) -> Differences:
     """Compare; `left_out` are the types of frames that may differ."""
-    given = tuple(line for key in GIVEN for line in _differing(key, ours.meta.get(key), theirs.meta.get(key)))
+    given = tuple(_differently_given(ours, theirs))
     first, differing, compared = "", 0, 0
     pairs = zip_longest(frame_bytes(ours, left_out), frame_bytes(theirs, left_out))
     for number, (mine, other) in enumerate(pairs, start=1):
@@ -51,6 +53,22 @@ def diff_sessions(ours: Session, theirs: Session, left_out: Sequence[int] = LEFT
             differing += 1
             first = first or describe_difference(number, mine, other)
     return Differences(given, first, differing, compared)
+
+
+def _differently_given(ours: Session, theirs: Session) -> Iterator[str]:
+    for key in GIVEN:
+        yield from _differing(key, ours.meta.get(key), theirs.meta.get(key))
+    if ours.channels != theirs.channels:
+        yield f"channels that ran: {_numbers(ours)} in the first, {_numbers(theirs)} in the second"
+        return
+    for number in ours.channels:
+        mine, other = ours.told_of_channel(number), theirs.told_of_channel(number)
+        for key in GIVEN_TO_CHANNEL:
+            yield from _differing(f"channel {number + 1}: {key}", mine.get(key), other.get(key))
+
+
+def _numbers(session: Session) -> str:
+    return " and ".join(str(number + 1) for number in session.channels)
 
 
 def frame_bytes(session: Session, left_out: Sequence[int] = LEFT_OUT) -> Iterator[bytes]:
@@ -76,7 +94,8 @@ def describe_difference(number: int, ours: bytes | None, theirs: bytes | None) -
 
 
 def _where(frame: Frame) -> str:
-    return f"{FRAME_NAMES.get(frame.type, frame.type)} at tick {frame.tick}, {frame.tick * TICK_S:.2f} s"
+    of = f" of channel {frame.channel + 1}" if frame.channel else ""
+    return f"{FRAME_NAMES.get(frame.type, frame.type)}{of} at tick {frame.tick}, {frame.tick * TICK_S:.2f} s"
 
 
 def _fields(mine: Frame, other: Frame) -> Iterator[tuple[str, object, object]]:

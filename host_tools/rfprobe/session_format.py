@@ -18,6 +18,7 @@ notes, and in a simulation the tissue's truth. `meta` holds the rest as JSON:
 | `black_box` | how many records the device's black box had, and how many came; null where it was not asked for |
 | `sample`, `port` | of a run on a board: what was ablated, and behind which port |
 | `truth_final` | `peak_C` and `cem43_min` by role, finer than the rows of truth |
+| `channels` | of a run of two channels, or of the second alone: an object for each that ran, see `CHANNELS` |
 | `start_us`, `first_tick`, `stop_tick` | the simulated board's counters at boot; when the operator's stop was heard |
 | `simulated_s`, `wall_s` | how long it took, in the simulation and on the wall |
 """
@@ -35,6 +36,11 @@ SUFFIX = ".rfp"
 DEFAULT_DIRECTORY = Path("sessions")
 CLOSED = "closed"
 """Key in `meta`: whether the writer came to its end. False in a session that is under way or was cut off."""
+
+CHANNELS = "channels"
+"""Key in `meta`: a list with one object for each channel that ran, in order. `channel` is 0 or 1; `parameters`,
+`roles`, `profile`, `profile_name`, `calibration`, `digests`, `tissue`, `faults`, `result`, `cause`, `truth_final` are
+what the keys of the same names are of a run of one channel. Those stay the first's: see `Session.channel`."""
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -99,6 +105,16 @@ CREATE_BOX = (
     + "".join(f'"{name}" INTEGER NOT NULL, ' for name in BOX_COLUMNS[1:])
     + "PRIMARY KEY (frame, record)) STRICT"
 )
+SECOND_TRUTH_TABLE = "truth_2"
+SECOND_EDGES_TABLE = "enable_edges_2"
+"""Only in a simulation in which the second channel took part: as `truth` and `enable_edges`, of what it is in."""
+TRUTH_TABLES = ("truth", SECOND_TRUTH_TABLE)
+EDGES_TABLES = ("enable_edges", SECOND_EDGES_TABLE)
+"""The tables of the simulation's own knowledge, by channel."""
+CREATE_SECOND_TRUTH = (
+    f"CREATE TABLE {SECOND_TRUTH_TABLE} (" + ", ".join(f'"{name}" REAL' for name in TRUTH_COLUMNS) + ") STRICT"
+)
+CREATE_SECOND_EDGES = f'CREATE TABLE {SECOND_EDGES_TABLE} ("t_s" REAL, "level" REAL) STRICT'
 CREATE_PINS = (
     f"CREATE TABLE {PINS_TABLE} (chunk INTEGER PRIMARY KEY, ticks INTEGER NOT NULL, data BLOB NOT NULL) STRICT"
 )
@@ -106,6 +122,8 @@ CREATE_PINS = (
 LATE_TABLES: dict[str, tuple[tuple[str, ...], str]] = {
     PINS_TABLE: (PINS_COLUMNS, CREATE_PINS),
     BOX_TABLE: (BOX_COLUMNS, CREATE_BOX),
+    SECOND_TRUTH_TABLE: (TRUTH_COLUMNS, CREATE_SECOND_TRUTH),
+    SECOND_EDGES_TABLE: (("t_s", "level"), CREATE_SECOND_EDGES),
 }
 """Tables that are made when there is something to put into them: (columns, the SQL that makes one)."""
 

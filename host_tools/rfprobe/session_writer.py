@@ -20,11 +20,13 @@ from rfprobe.session_format import (
     BOX_TABLE,
     CLOSED,
     DECODED_TABLES,
+    EDGES_TABLES,
     LATE_TABLES,
     PINS_TABLE,
     SCHEMA,
     TABLES,
     TRUTH_COLUMNS,
+    TRUTH_TABLES,
     Json,
     create_statements,
     insert_statement,
@@ -176,15 +178,15 @@ class SessionWriter:
         """Record what the operator had to say."""
         self._add("notes", [(host_ns, text)])
 
-    def truth_rows(self, rows: Sequence[Row]) -> None:
-        """Record what the simulation knows, as TRUTH_COLUMNS. t_s counts from meta's `tick_zero`."""
+    def truth_rows(self, rows: Sequence[Row], channel: int = 0) -> None:
+        """Record what the simulation knows of a channel, as TRUTH_COLUMNS. t_s counts from meta's `tick_zero`."""
         if rows and len(rows[0]) != len(TRUTH_COLUMNS):
             raise ValueError(f"a row of truth has {len(TRUTH_COLUMNS)} columns, not {len(rows[0])}")
-        self._add("truth", rows)
+        self._add(TRUTH_TABLES[channel], rows)
 
-    def enable_edge(self, t_s: float, level: bool) -> None:
-        """Record when the simulated enable pin changed, finer than the rows of truth can tell."""
-        self._add("enable_edges", [(t_s, int(level))])
+    def enable_edge(self, t_s: float, level: bool, channel: int = 0) -> None:
+        """Record when a channel's simulated enable pin changed, finer than the rows of truth can tell."""
+        self._add(EDGES_TABLES[channel], [(t_s, int(level))])
 
     def pins(self, chunk: int, ticks: int, data: bytes) -> None:
         """Record what the firmware's pins saw in `ticks` ticks."""

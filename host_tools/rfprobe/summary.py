@@ -5,14 +5,14 @@ lags behind it; `judged_on` says which. What is not known is null, never a guess
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from rfprobe import words
 from rfprobe.after_heat import against_continuous, cooldown, rolloffs
 from rfprobe.calibration_kept import told_in
-from rfprobe.session import TICK_S, Session
+from rfprobe.session import OTHER_CHANNEL, TICK_S, Session
 from rfprobe.session_format import Json
 from rfprobe.session_verify import count_gaps
 from rfprobe_core import plan, protocol
@@ -52,12 +52,26 @@ class Quality:
 
 
 def summarise(session: Session) -> dict[str, Any]:
-    """The whole object; see the module's text."""
+    """The whole object; see the module's text.
+
+    Where two channels ran, the figures are the first's, result and fault are those of the device (the worst of the
+    two), and `channels` has an object for each, by its number as people count: "1", "2".
+    """
+    runs = session.runs()
+    summary = _summary_of(runs[0])
+    if len(runs) > 1:
+        verdict = find_verdict(session)
+        summary |= {"result": verdict["result"], "stop_reason": verdict["reason"], "stop_text": verdict["text"]}
+        summary["fault"] = _fault_of_device(runs)
+        summary["channels"] = {str(number + 1): _of_channel(session.channel(number)) for number in session.channels}
+    return cast(dict[str, Any], _tidy(summary))
+
+
+def _summary_of(session: Session) -> dict[str, Any]:
+    """Of one channel."""
     meta = session.meta
     verdict = find_verdict(session)
-    channels = sorted({int(channel) for channel in session.df["channel"]})
-    figures = [_channel_figures(session, channel) for channel in channels or [0]]
-    summary: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
         "session_id": session.id,
         "result": verdict["result"],
@@ -75,15 +89,35 @@ def summarise(session: Session) -> dict[str, Any]:
         "started_utc": meta.get("started_utc"),
         "simulated_s": _simulated_s(session),
         "wall_s": meta.get("wall_s"),
-        **figures[0],
-        "frames": _frames(session),
+        **_run_figures(session),
+        "frames": _frames(session.whole),
         "tick": _tick(session),
         "fault": _fault(session),
         "log": str(session.path),
     }
-    if len(channels) > 1:
-        summary["channels"] = {str(channel): each for channel, each in zip(channels, figures, strict=True)}
-    return cast(dict[str, Any], _tidy(summary))
+
+
+def _of_channel(session: Session) -> dict[str, Any]:
+    """What a channel has of its own."""
+    whole = _summary_of(session)
+    return {key: value for key, value in whole.items() if key not in _OF_THE_DEVICE}
+
+
+_OF_THE_DEVICE = (
+    "schema",
+    "session_id",
+    "runtime",
+    "seed",
+    "versions",
+    "plan",
+    "sample",
+    "started_utc",
+    "simulated_s",
+    "wall_s",
+    "frames",
+    "tick",
+    "log",
+)
 
 
 def _calibration(session: Session) -> dict[str, Any] | None:
@@ -92,9 +126,9 @@ def _calibration(session: Session) -> dict[str, Any] | None:
     return {key: told.get(key, "") for key in ("state", "sentence", "note")} if told else None
 
 
-def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
-    """What each channel has of its own."""
-    df = session.df[session.df["channel"] == channel]
+def _run_figures(session: Session) -> dict[str, Any]:
+    """What was reached, and what it took."""
+    df = session.df
     parameters = session.parameters()
     target_C = parameters["target_mC"] / 1000 if "target_mC" in parameters else None
     rounded_s = 0.875 * parameters.get("rounding_ms", 0) / 1000  # see setpoint.py: from there on by τ and an eighth
@@ -105,8 +139,7 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
     quality = Quality()
     if mode == "temperature":  # in the others the target is a ceiling, which need not be reached
         quality = judge(course, time_s, temperature_C, target_C, parameters.get("hold_ms", 0) / 1000)
-    peaks, doses = _extremes(session, channel)
-    dose = session.dose[session.dose["channel"] == channel]
+    peaks, doses = _extremes(session)
     return {
         "mode": mode,
         "power_set_W": power_W,
@@ -122,7 +155,7 @@ def _channel_figures(session: Session, channel: int) -> dict[str, Any]:
         "peak_C": peaks,
         "cem43_min": doses,
         "energy_J": _last(df, "energy_J"),
-        "rf_on_s": _last(dose, "rf_on_s"),
+        "rf_on_s": _last(session.dose, "rf_on_s"),
     }
 
 
@@ -132,8 +165,25 @@ def _end_temperature_C(df: "pd.DataFrame") -> float | None:
     return _last(cooling, "control_C")
 
 
+_WORST_FIRST = ("fault", "link_lost", "refused", None, "stopped", "limited", "completed")
+
+
 def find_verdict(session: Session) -> dict[str, str | None]:
-    """How the run ended (`result`; None if the record does not say), why, and that in words (`text`)."""
+    """How the run ended (`result`; None if the record does not say), why, and that in words (`text`).
+
+    Of two channels the worst, with a cause that is its own.
+    """
+    return min((_verdict_of(each) for each in session.runs()), key=_gravity)
+
+
+def _gravity(verdict: Mapping[str, str | None]) -> tuple[bool, int, bool]:
+    """The smaller, the worse."""
+    reason = verdict["reason"]
+    return reason not in protocol.GRAVEST, _WORST_FIRST.index(verdict["result"]), reason == OTHER_CHANNEL
+
+
+def _verdict_of(session: Session) -> dict[str, str | None]:
+    """Of one channel."""
     device = _device_verdict(session)
     host = _as_text(session.meta.get("result"))
     if device is None or host in _HOST_DECIDES:
@@ -239,12 +289,12 @@ def _judged_series(session: Session, df: "pd.DataFrame") -> "tuple[str, NDArray[
     return "reading", df["t_s"].to_numpy(dtype=float), df["control_C"].to_numpy(dtype=float)
 
 
-def _extremes(session: Session, channel: int) -> tuple[dict[str, float | None], dict[str, float | None]]:
+def _extremes(session: Session) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """(peak in °C, CEM43 in min) by role: the tissue's in a simulation, else as the device counted them."""
     peaks: dict[str, float | None] = {}
     doses: dict[str, float | None] = {}
     final = _mapping(session.meta.get("truth_final"))
-    counted = session.dose[session.dose["channel"] == channel]
+    counted = session.dose
     for role in ROLES:
         if session.simulated:
             peak, dose = _truth_extremes(session, role)
@@ -341,6 +391,16 @@ def _fault(session: Session) -> dict[str, Any] | None:
         "row": str(first["row"]) if judged else None,
         "text": str(first["text"]),
     }
+
+
+def _fault_of_device(runs: Sequence[Session]) -> dict[str, Any] | None:
+    """The fault that ended the run of both, and whose it was: the gravest, then what was no answer to the other."""
+    told = [{**fault, "channel": (each.channel_number or 0) + 1} for each in runs if (fault := _fault(each))]
+    return min(told, key=_fault_gravity, default=None)
+
+
+def _fault_gravity(fault: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    return fault["kind"] not in protocol.GRAVEST, fault["kind"] == OTHER_CHANNEL, fault["at_s"]
 
 
 def rf_off_ms(session: Session, tripped_s: float) -> float | None:

@@ -1,6 +1,6 @@
 """The summary for people: the tiles of a report, and the table that `simulate` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from rfprobe import words
@@ -45,12 +45,56 @@ _ALWAYS = ("Overshoot", "Steady error", "Settled")
 
 
 def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every figure with its name."""
-    frames, tick = summary["frames"], summary["tick"]
-    rows = [
+    """Every figure with its name; of two channels each with the channel's number before it."""
+    channels = summary.get("channels")
+    if channels is None:
+        return _known([*_verdict_rows(summary), *_run_rows(summary), *_device_rows(summary)])
+    shared, own = channel_figures(channels)
+    rows = [*_known(_verdict_rows(summary)), *shared]
+    for number, told in own.items():
+        rows += [(f"{number} · {label}", value) for label, value in told]
+    return rows + _known(_device_rows(summary))
+
+
+def device_figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Of a run of two channels: what is the device's, or the same for both."""
+    shared, _ = channel_figures(summary["channels"])
+    return [*_known(_verdict_rows(summary)), *shared, *_known(_device_rows(summary))]
+
+
+def channel_figures(
+    channels: Mapping[str, Mapping[str, Any]],
+) -> tuple[list[tuple[str, str]], dict[str, list[tuple[str, str]]]]:
+    """(what was set alike in all, the figures of each): a summary's `channels` in words."""
+    told = {number: _known([*_verdict_rows(each), *_run_rows(each)]) for number, each in channels.items()}
+    values = [dict(rows) for rows in told.values()]
+    alike = [row for row in next(iter(told.values())) if row[0] in _SET and all(each.get(row[0]) == row[1] for each in values)]
+    probes = [("Probe", str(each["probe"] or UNKNOWN)) for each in channels.values()]
+    own = {
+        number: [probe, *(row for row in rows if row not in alike)]
+        for probe, (number, rows) in zip(probes, told.items(), strict=True)
+    }
+    return alike, own
+
+
+_SET = ("Mode", "Power asked for", "Target", "Judged on")
+"""Rows that need be told once, where they are the same for both channels."""
+
+
+def _known(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [row for row in rows if row[1] != UNKNOWN or row[0].startswith(_ALWAYS)]
+
+
+def _verdict_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
         ("Result", words.result_title(summary["result"])),
         ("Reason", str(summary["stop_text"] or UNKNOWN)),
         *_fault_rows(summary["fault"]),
+    ]
+
+
+def _run_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
         ("Mode", str(summary["mode"])),
         ("Power asked for", number(summary["power_set_W"], 1, "W")),
         ("Roll-offs", UNKNOWN if summary["rolloffs"] is None else str(summary["rolloffs"])),
@@ -66,6 +110,12 @@ def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("RF on", number(summary["rf_on_s"], 2, "s")),
         *_continuous_rows(summary),
         *_cooldown_rows(summary["cooldown"]),
+    ]
+
+
+def _device_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    frames, tick = summary["frames"], summary["tick"]
+    return [
         ("Frames", _frames_told(frames)),
         ("Ticks", str(tick["count"] if tick["count"] is not None else UNKNOWN)),
         ("Cost of a tick", _cost_told(tick)),
@@ -73,7 +123,6 @@ def figures(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Took", _took_told(summary)),
         *_sample_rows(summary.get("sample")),
     ]
-    return [row for row in rows if row[1] != UNKNOWN or row[0].startswith(_ALWAYS)]
 
 
 def uncalibrated(summary: Mapping[str, Any]) -> str:
@@ -91,7 +140,8 @@ def _calibration_rows(told: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 def _fault_rows(fault: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if fault is None:
         return []
-    rows = [("Fault", f"{fault['kind']} at {fault['at_s']:.2f} s")]
+    where = f", on channel {fault['channel']}" if "channel" in fault else ""
+    rows = [("Fault", f"{fault['kind']} at {fault['at_s']:.2f} s{where}")]
     if fault["value"] is not None:
         unit = f" {fault['unit']}".rstrip()
         rows.append(("Tripped by", f"{fault['row']}: {fault['value']:.6g}{unit}, limit {fault['limit']:.6g}{unit}"))

@@ -86,6 +86,7 @@ CAUSES = {
     "end_point_missed": "The time was over before what the plan ends by was reached.",
     "start_temperature": "Before heating, a thermocouple read what unheated tissue does not: too warm or too cold.",
     "start_disagreement": "Before heating, the thermocouples disagreed: one of them is elsewhere, or is off.",
+    "other_channel": "The device's other channel ended by a fault, which stops both.",
     "guard_limited": "The guard's governor kept the target from being reached in the time the plan allows.",
 }
 

@@ -225,12 +225,14 @@ def test_ticks_may_begin_anywhere(tmp_path: Path, first_tick: int) -> None:
     assert summary["frames"]["lost"] == 0
 
 
-def test_a_second_channel_has_its_own_figures(tmp_path: Path) -> None:
-    path = SyntheticRun().record(tmp_path)
-    alter(path, "UPDATE telemetry SET channel = 1 WHERE frame > 2000")
-    summary = Session(path).summary
-    assert set(summary["channels"]) == {"0", "1"}
-    assert summary["channels"]["0"]["target_C"] == summary["target_C"]
+def test_what_a_channel_that_rests_tells_is_nobodys_figure(tmp_path: Path) -> None:
+    """A device with two channels tells of both, also where only one runs."""
+    path = SyntheticRun(end="stopped").record(tmp_path)
+    alter(path, "UPDATE telemetry SET channel = 1, energy_mJ = 999999999 WHERE frame > 1000")
+    session = Session(path)
+    assert (session.channels, session.telling) == ((0,), (0, 1))
+    assert "channels" not in session.summary
+    assert session.summary["energy_J"] < 999_999
 
 
 def test_dose_adds_up_as_the_reference_does() -> None:
