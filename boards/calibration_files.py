@@ -1,4 +1,7 @@
-"""Where a board keeps the two copies of each channel's calibration: as files in its flash. For every board with a file system."""
+"""Where a board keeps the two copies of each channel's calibration: as files in its flash.
+
+For every board with a file system.
+"""
 
 import os
 

@@ -8,9 +8,7 @@ import rf_pins  # first: the RF pins are low from here on
 
 # isort: split
 import micropython
-from board import ADC_GPIO, DRIVE_Hz, Board, make_deadman
-from board import SWITCH as SWITCH_PIN
-from board import SWITCH_POSITION as POSITION_PIN
+from board import ADC_GPIO, SWITCH, SWITCH_POSITION, Board, DRIVE_Hz, make_deadman
 from machine import ADC, PWM, Pin, mem32
 from micropython import const
 
@@ -157,8 +155,8 @@ class PairBoard(Board):
         """Claim the hardware of both channels, RF off, watchdog stopped."""
         _all_rf_pins_low()
         Board.__init__(self)
-        switch = Pin(SWITCH_PIN, Pin.OUT, value=0)
-        position = Pin(POSITION_PIN, Pin.IN, Pin.PULL_UP)
+        switch = Pin(SWITCH, Pin.OUT, value=0)
+        position = Pin(SWITCH_POSITION, Pin.IN, Pin.PULL_UP)
         voltage, current = [ADC(Pin(number)) for number in ADC_GPIO[:2]]
         self._second = SecondRf(Sense(1, ADC(Pin(VOLTAGE_2)), current, switch, position))
         self.rf = (FirstRf(self, Sense(0, voltage, current, switch, position)), self._second)

@@ -1,6 +1,7 @@
 """The pins that can make RF, of both channels. Importing this drives them low; boot.py and board.py do so first of all.
 
-They are low whether or not the second channel is fitted. The image's C hook (micropython/rf_pins.c) names the same pins.
+They are low whether or not the second channel is fitted. The image's C hook (micropython/rf_pins.c) names the same
+pins.
 """
 
 from machine import Pin

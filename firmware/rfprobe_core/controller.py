@@ -442,8 +442,8 @@ class Controller:
         """Make what is due, and send one frame if the link is ready.
 
         While energised a tick that polls does nothing here, one that judges the tip may make a frame, any other makes
-        one or seals and sends one. One that has switched RF off sends none: it has done enough. What is due and not done
-        waits for the next tick.
+        one or seals and sends one. One that has switched RF off sends none: it has done enough. What is due and not
+        done waits for the next tick.
         """
         sequence = self.sequence
         reporter = self.reporter

@@ -42,6 +42,23 @@ def test_chip_reads_the_level_it_drives(bench: Bench) -> None:
     bench.run("scenarios.read_own_output()", rb"own 1 0")
 
 
+def test_a_wire_carries_the_level_of_one_pin_to_another(bench: Bench) -> None:
+    cut = bench.pico.wire(12, 13)
+    bench.run(
+        "import machine; out = machine.Pin(13, machine.Pin.OUT, value=1); seen = machine.Pin(12, machine.Pin.IN)",
+        rb">>> $",
+    )
+    bench.run("a = seen(); out(0); b = seen(); out(1); print('saw', a, b, seen())", rb"saw 1 0 1\r")
+    cut()
+    bench.run("out(0); print('saw', seen())", rb"saw 1\r")
+
+
+def test_a_reset_is_seen_at_the_other_end_of_a_wire(bench: Bench) -> None:
+    bench.pico.wire(12, 13)
+    bench.run("import machine; machine.Pin(13, machine.Pin.OUT, value=1); machine.reset()", rb"test image ready.*>>> $")
+    assert bench.run("import machine; print('saw', machine.Pin(12, machine.Pin.IN)())", rb"saw (\d)\r")[1] == b"0"
+
+
 def test_same_run_twice_to_the_cycle(bench: Bench, boot) -> None:
     other = boot()
     for each in (bench, other):

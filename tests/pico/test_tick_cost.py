@@ -3,7 +3,6 @@
 Four thermocouples, the whole limit table, telemetry at 20 Hz, a host that reads and renews its lease.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"needs a firmware image: {problem}")
 
 
-def assert_in_time(record: TickRecord, channels: int = 1) -> None:
+def assert_in_time(record: TickRecord, median_us: int = MEDIAN_us, worst_us: int = WORST_us) -> None:
     figures = (
         f"{len(record.cost_us)} ticks: median {np.median(record.cost_us):.0f} µs, worst {record.cost_us.max()}, "
         f"late {record.late_us.max()} at most, "
@@ -38,8 +37,8 @@ def assert_in_time(record: TickRecord, channels: int = 1) -> None:
     )
     print(figures)
     assert len(safety.ROWS) >= 32
-    assert np.median(record.cost_us) <= channels * MEDIAN_us, figures
-    assert record.cost_us.max() <= channels * WORST_us, figures
+    assert np.median(record.cost_us) <= median_us, figures
+    assert record.cost_us.max() <= worst_us, figures
     # the lease is renewed meanwhile: command traffic makes no tick late
     assert record.late_us.max() <= LATE_us, figures
     assert record.missed == 0, figures
@@ -62,17 +61,20 @@ def test_telemetry_is_never_more_than_a_tick_off(ramp: TickRecord) -> None:
     assert np.all(np.diff(ramp.telemetry_ticks) <= 6)
 
 
+PAIR_MEDIAN_us = 2_250
+PAIR_WORST_us = 2 * WORST_us
+"""Both channels' ticks, one after the other: at worst what two boards may take, and a tenth on top of two medians, as
+each call is passed on to its channel. Listening ends 3 ms before the next tick: 4 ms of 10 are left for it."""
+
+
 @pytest.mark.long
 def test_two_channels_are_in_time_and_off_the_heap(image: Path, tmp_path: Path) -> None:
-    """Two ticks, one after the other: no more than two boards would take. So 7 ms of each 10 are left for commands."""
     record = run_ticks(image, four_thermocouples(tmp_path), {"hold_ms": 1_000}, 300, channels=2)
     assert set(record.state[:250]) == {protocol.RAMP}
-    assert_in_time(record, channels=2)
+    assert_in_time(record, PAIR_MEDIAN_us, PAIR_WORST_us)
     assert np.all(np.diff(record.telemetry_ticks) <= 6)  # of the second channel
 
 
-TO_REST_us = 2_000
-"""The tick that ends a delivery switches RF off and tells two events besides: it has a bound of its own."""
 POWER = {"power_mW": 6_000, "target_mC": 80_000, "ramp_mC_per_s": 5_000, "hold_ms": 60_000, "max_rf_on_ms": 120_000}
 # In each: its plan, what the tissue does of itself, and the states that have to be among those measured.
 MODES = {
@@ -101,8 +103,7 @@ def test_each_mode_is_in_time_and_off_the_heap(image: Path, tmp_path: Path, mode
     to_rest = at_rest & ~np.concatenate(([False], at_rest[:-1]))
     ends_us = record.cost_us[to_rest]
     print(f"\n{mode}: {len(ends_us)} ends of a delivery, worst {ends_us.max(initial=0)} µs;", end=" ")
-    assert ends_us.max(initial=0) <= TO_REST_us
-    assert_in_time(replace(record, cost_us=record.cost_us[~to_rest], late_us=record.late_us[~to_rest]))
+    assert_in_time(record)
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Prints the file system of a Pico's flash with a calibration in it: `vm_flash.py KIND CHANNELS SIZE [FILE]…`, in the VM.
+"""Prints the file system of a Pico's flash, calibrated: `vm_flash.py KIND CHANNELS SIZE [FILE]…`, in the VM.
 
 `KIND` is what onboard/calibrated.py takes, for each of CHANNELS; the files named are there too. Those of the
 calibration are written by the board's own calibration_files.py, into the file system that the chip makes for itself
