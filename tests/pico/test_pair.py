@@ -128,7 +128,7 @@ def ended_by(run: ChipRun, fault: str, number: int, ticks: int) -> dict[str, obj
         ("interlock", 1, "interlock_open", 35_000),
         pytest.param("interlock", 0, "interlock_open", 35_000, marks=pytest.mark.long),
         # found by the chip within two conversions, and polled three times in a row: 120 ms each at 50 Hz mains
-        pytest.param("open:control", 1, "thermocouple_open", 700_000, marks=pytest.mark.long),
+        pytest.param("open:control", 1, "thermocouple_open", 800_000, marks=pytest.mark.long),
     ],
 )
 def test_a_fault_of_either_ends_both(chip: ChipRun, fault: str, number: int, cause: str, limit_us: int) -> None:
