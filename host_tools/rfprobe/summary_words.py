@@ -68,7 +68,11 @@ def channel_figures(
     """(what was set alike in all, the figures of each): a summary's `channels` in words."""
     told = {number: _known([*_verdict_rows(each), *_run_rows(each)]) for number, each in channels.items()}
     values = [dict(rows) for rows in told.values()]
-    alike = [row for row in next(iter(told.values())) if row[0] in _SET and all(each.get(row[0]) == row[1] for each in values)]
+    alike = [
+        row
+        for row in next(iter(told.values()))
+        if row[0] in _SET and all(each.get(row[0]) == row[1] for each in values)
+    ]
     probes = [("Probe", str(each["probe"] or UNKNOWN)) for each in channels.values()]
     own = {
         number: [probe, *(row for row in rows if row not in alike)]

@@ -1,7 +1,7 @@
 """The virtual board with two channels: two virtual boards side by side, of which the first has the link."""
 
-from rfprobe_drivers.channel_board import ADC_PER_CHANNEL, INTERLOCKS
 from rfprobe_core.plan import CHANNELS, THERMOCOUPLES
+from rfprobe_drivers.channel_board import ADC_PER_CHANNEL, INTERLOCKS
 
 from .board import VirtualBoard
 from .exchange import RESPONSE_SIZE, STIMULUS_SIZE
