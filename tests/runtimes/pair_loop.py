@@ -56,7 +56,7 @@ def run_pair(
     each_tick: Callable[[Sequence[Plant]], None] = lambda _plants: None,
     **changes: int,
 ) -> PairRun:
-    """Run the short plan on both channels (or on those of `channels`); a fault that begins with `2/` is the second's."""
+    """Run the short plan on the channels of `channels`; a fault that begins with `2/` is the second's."""
     plants = [
         Plant(load_tissue(tissue), probe(), seed, [parse_fault(f, probe().roles) for f in of_channel(faults, number)])
         for number, tissue, seed in zip((1, 2), TISSUES, (1, 2), strict=True)

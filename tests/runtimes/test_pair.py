@@ -163,6 +163,14 @@ def test_a_device_with_one_channel_refuses_a_plan_for_two() -> None:
     assert "channel that this device does not have" in done.client.refusal
 
 
+def test_each_keeps_a_calibration_of_its_own() -> None:
+    runtime = CPythonRuntime(NONCE_SEED, UID, 0, 0, channels=2)
+    board, pair = runtime.device.board, runtime.device.controller
+    before = list(board.flash)
+    assert pair.channels[1].store_calibration() == protocol.ACK_OK
+    assert board.flash[:2] == before[:2] and board.flash[2:] != before[2:]
+
+
 EVENTS = st.tuples(
     st.sampled_from(sorted(OF_A_CHANNEL)).map(lambda fault: fault.partition("@")[0]),
     st.booleans(),

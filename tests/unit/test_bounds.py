@@ -798,6 +798,7 @@ def two_channels(checked: Checked, examples: int) -> None:
     for faults in ([], ["2/open:control@5"], ["stage_off@5"], ["2/interlock@0"]):
         device = _CheckedDevice(checked, 0)
         run_pair(device, faults, black_box=FetchBox.AFTER_FAULT, target_mC=42_000, hold_ms=500)
+        device.controller.channels[1].store_calibration()
         device.controller.interrupted()
         device.controller.unexpected()
         device.board.safe_off()
