@@ -17,7 +17,7 @@ from rfprobe.errors import EnvironmentProblem, ExpectedError
 from rfprobe.owner import Owner
 from rfprobe.ports import Port, PortLost, open_port
 from rfprobe.progress import Progress, ProgressView
-from rfprobe.run_meta import ended_meta, understood_meta
+from rfprobe.run_meta import channel_ended, channel_understood, ended_meta, understood_meta
 from rfprobe.session_format import Json
 from rfprobe.session_writer import SessionWriter
 from rfprobe.wire import Frame
@@ -40,6 +40,8 @@ class RunParts:
     view: ProgressView
     names: Callable[[], Sequence[str]]
     stop_requested: Callable[[], bool]
+    channels: Sequence[dict[str, Json]] = ()
+    """What the session says of each channel, where the device has more than one (`run_meta.channel_meta`)."""
 
 
 class BoardRun:
@@ -84,7 +86,7 @@ class BoardRun:
         """Write down how it ended, and let the port go."""
         client = self._client
         self._look_around(self._now_s())
-        facts: dict[str, Json] = {**ended_meta(client), "wall_s": self._now_s()}
+        facts: dict[str, Json] = {**ended_meta(client), **self._channels_told(), "wall_s": self._now_s()}
         for key, fact in facts.items():
             self._record(lambda writer, key=key, fact=fact: writer.set_meta(key, fact))
         self._end_session()
@@ -166,8 +168,18 @@ class BoardRun:
             return
         self._understood_told = True
         self._parts.owner.tell(parameters=self._client.values)
-        for key, fact in understood_meta(self._client, {}).items():
+        for key, fact in {**understood_meta(self._client, {}), **self._channels_told()}.items():
             self._record(lambda writer, key=key, fact=fact: writer.set_meta(key, fact))
+
+    def _channels_told(self) -> dict[str, Json]:
+        """The entry `channels` of the session's meta, as far as it is known; nothing where there is one channel."""
+        told = self._parts.channels
+        if not told:
+            return {}
+        pairs = zip(told, self._client.channels, strict=True)
+        return {
+            "channels": [{**meta, **channel_understood(each), **channel_ended(each)} for meta, each in pairs],
+        }
 
     def _record(self, act: Callable[[SessionWriter], None]) -> None:
         """Write, or remember why it cannot be written: the run is stopped for that, not broken off."""

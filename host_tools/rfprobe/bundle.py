@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from rfprobe.errors import BadInput, EnvironmentProblem, reason_of
 from rfprobe.plan_file import read_plan
-from rfprobe.probe_file import read_probe
+from rfprobe.probe_file import ProbeFile, read_probe
 from rfprobe.run_meta import firmware_digest
 from rfprobe.session import Session
 from rfprobe.session_diff import LEFT_OUT, Differences, diff_sessions
@@ -161,6 +161,8 @@ def rerun(session: Session, out_dir: Path, runtime: str | None = None) -> Rerun:
         first_tick=given.first_tick,
         black_box=meta.get("black_box") is not None,
         setup=given.setup,
+        second_probe=given.second_probe,
+        second_tissue=given.second_tissue,
     ) as again:
         same_runtime = given.runtime == meta.get("runtime")
         found = diff_sessions(session, again, () if same_runtime else LEFT_OUT)
@@ -181,6 +183,7 @@ def _input_of(session: Session, folder: Path, runtime: str | None) -> Simulation
     for key in ("plan", "profile"):
         texts[key] = folder / f"{key}.toml"
         texts[key].write_text(meta[key], encoding="utf-8")
+    second_probe, second_tissue = _second_of(meta, folder)
     return SimulationInput(
         read_plan(texts["plan"]),
         read_probe(texts["profile"]),
@@ -191,7 +194,19 @@ def _input_of(session: Session, folder: Path, runtime: str | None) -> Simulation
         meta["start_us"],
         meta["first_tick"],
         setup=BenchSetup.from_meta(meta.get("bench_setup")),
+        second_probe=second_probe,
+        second_tissue=second_tissue,
     )
+
+
+def _second_of(meta: dict[str, Any], folder: Path) -> tuple[ProbeFile | None, TissuePreset | None]:
+    """Probe and tissue of the second channel, where that ran."""
+    for channel in meta.get("channels", []):
+        if channel["channel"] == 1:
+            path = folder / "second_profile.toml"
+            path.write_text(channel["profile"], encoding="utf-8")
+            return read_probe(path), TissuePreset.model_validate(channel["tissue"])
+    return None, None
 
 
 def _stops_of(session: Session) -> Callable[[], bool] | None:

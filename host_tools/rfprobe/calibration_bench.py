@@ -87,13 +87,16 @@ class CalibrationBench:
     stop_requested: Callable[[], bool]
     tell: Tell = quiet
     first_id: int = 1
+    channel: int = 1
 
     def _client(self, values: dict[str, int], ask_first: bool) -> RunClient:
         # ids go on, so that a device that remembers some is not asked the same again
         self.first_id += 400
+        values = {**values, "channels": plan.CHANNEL_BITS[self.channel - 1]}
         return RunClient(
             values,
             protocol.protocol_digest(),
+            second=values,
             ask_first=ask_first,
             acknowledge=OVER - {protocol.FAULT},
             first_id=self.first_id,
@@ -107,7 +110,7 @@ class CalibrationBench:
                 client.request_stop()
             data = self.line.exchange(client.poll(self.line.now_s))
             for item in client.feed(data, self.line.now_s):
-                if isinstance(item, Frame):
+                if isinstance(item, Frame) and item.channel == self.channel - 1:
                     yield item
             yield None
 

@@ -341,7 +341,7 @@ class RunClient:
         self._storing = True
         self._checked = self.stored = False
         for name, value in calibration.items():
-            self._ask("SET", name, value)
+            self._ask("SET", name, value, channel=self.channels[0].number)
 
     def request_stop(self) -> None:
         """STOP goes out with the next `poll`, and every 100 ms until the device is seen to have stopped."""
@@ -549,7 +549,8 @@ class RunClient:
             self._fail("refused", f"the device stored {key}={frame.value('value')} instead of {value}")
 
     def _stored(self, _command: _Command, _frame: Frame, _now_s: float) -> None:
-        self._ask("SET", "today_day", self.channels[0].values[plan.INDEX["today_day"]])
+        channel = self.channels[0]
+        self._ask("SET", "today_day", channel.values[plan.INDEX["today_day"]], channel=channel.number)
         self._checked = False
         self.stored = True
 

@@ -47,6 +47,9 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Write to the device with
 RecordOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="Where the record of the calibration goes.")
 ]
+ChannelOption = Annotated[
+    int, typer.Option("--channel", metavar="N", min=1, max=2, help="Of a device with two channels: which of them.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -77,6 +80,7 @@ def tc(
     ] = 600.0,
     valid_days: ValidOption = VALID_DAYS,
     probe: ProbeOption = DEFAULT_PROBE,
+    channel: ChannelOption = 1,
     yes: YesOption = False,
     output: RecordOption = RECORDS,
     as_json: JsonOption = False,
@@ -100,7 +104,7 @@ def tc(
         _need_terminal("--yes")
     profile = _profile(probe)
     places = _places_named(place or [], profile)
-    with _bench(port, profile, "rfprobe calibrate tc") as bench:
+    with _bench(port, profile, "rfprobe calibrate tc", channel) as bench:
         client = bench.configured(resting_values(profile))
         _say(f"{_told(client)}; calibrating {', '.join(_roles(profile, places))} against {name}")
         rows = _bath_rows(bench, client, places, point or [], window, within)
@@ -148,6 +152,7 @@ def rf(
     ] = None,
     valid_days: ValidOption = VALID_DAYS,
     probe: ProbeOption = DEFAULT_PROBE,
+    channel: ChannelOption = 1,
     yes: YesOption = False,
     output: RecordOption = RECORDS,
     as_json: JsonOption = False,
@@ -174,7 +179,7 @@ def rf(
         _say(f"RF will be on {len(powers)} times, {seconds:g} s at most, up to {max(powers):g} W into {load_ohm:g} Ω.")
         if not _asked("Is the dummy load connected in place of the probe? [y/N] "):
             raise OperatorStop("rfprobe: stopped before anything was armed")
-    with _bench(port, profile, "rfprobe calibrate rf") as bench:
+    with _bench(port, profile, "rfprobe calibrate rf", channel) as bench:
         points: list[LoadPoint] = []
         zeros: list[tuple[float, float]] = []
         for power_W in powers:
@@ -209,6 +214,7 @@ def rf(
 def show(
     port: PortOption = None,
     probe: ProbeOption = DEFAULT_PROBE,
+    channel: ChannelOption = 1,
     output: RecordOption = RECORDS,
     as_json: JsonOption = False,
 ) -> None:
@@ -220,7 +226,7 @@ def show(
     from rfprobe.calibration_kept import kept, today_day
 
     profile = _profile(probe)
-    with _bench(port, profile, "rfprobe calibrate show") as bench:
+    with _bench(port, profile, "rfprobe calibrate show", channel) as bench:
         client = bench.configured({**resting_values(profile), "today_day": today_day()})
         found = kept(client.values, _references(output))
         told = _told(client)
@@ -292,7 +298,7 @@ def _load_told(load: float | None, powers: Sequence[float], profile: "ProbeFile"
 
 
 @contextmanager
-def _bench(port: str | None, profile: "ProbeFile", what: str) -> "Generator[CalibrationBench]":
+def _bench(port: str | None, profile: "ProbeFile", what: str, channel: int) -> "Generator[CalibrationBench]":
     """The device, owned by this process until the block ends."""
     import time
     from importlib import import_module
@@ -314,6 +320,7 @@ def _bench(port: str | None, profile: "ProbeFile", what: str) -> "Generator[Cali
                     lambda: owner.stop_asked.is_set() or stop_requested(),
                     tell,
                     time.time_ns() % (1 << 28) + 1,
+                    channel,
                 )
         finally:
             opened.close()

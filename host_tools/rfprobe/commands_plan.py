@@ -150,6 +150,7 @@ def _plain_value(parameter: str, value: int) -> str:
 
     words = {
         "mode": lambda: device.MODE_NAMES[value],
+        "channels": lambda: " and ".join(str(n + 1) for n, bit in enumerate(device.CHANNEL_BITS) if value & bit),
         "end_by": lambda: device.END_NAMES[value],
         "guard_needed": lambda: "true" if value else "false",
         "guard_governor": lambda: "true" if value else "false",

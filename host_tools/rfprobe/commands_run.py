@@ -39,6 +39,9 @@ def run(
     probe: Annotated[
         str, typer.Option(metavar="FILE", help="A hardware profile, or the name of a shipped one.")
     ] = DEFAULT_PROBE,
+    second_probe: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The second channel's profile. Default: as the first.")
+    ] = None,
     sample: Annotated[Path | None, typer.Option("--sample", metavar="FILE", help="A sample file.")] = None,
     pairs: Annotated[
         list[str] | None, typer.Option("-m", metavar="KEY=VALUE", help="Something about the sample; repeatable.")
@@ -69,7 +72,11 @@ def run(
 
     bench = read_bench()
     plan_file, probe_file = read_plan(find("plans", plan)), read_probe(find("probes", probe))
-    values = {**device_values(plan_file, probe_file), "today_day": today_day()}
+    second_file = probe_file if second_probe is None else read_probe(find("probes", second_probe))
+    if second_probe is not None and 2 not in plan_file.channels:
+        raise BadInput("--second-probe: the plan does not use the second channel: give it `channels = [1, 2]`")
+    probes = [probe_file, second_file][: max(plan_file.channels)]
+    told_values = [{**device_values(plan_file, each), "today_day": today_day()} for each in probes]
     told = read_sample(sample, pairs or [], bench)
     if not yes and not attended and not sys.stdin.isatty():
         raise BadInput("rfprobe run: nobody is there to confirm the plan (stdin is no terminal): give --yes")
@@ -80,7 +87,7 @@ def run(
         from rfprobe.attended import attendant
 
         wishes.attendant = attendant()
-    result = _run_on(name, plan_file, probe_file, values, told, wishes)
+    result = _run_on(name, plan_file, probes, told_values, told, wishes)
     raise typer.Exit(EXIT_BY_RESULT[result])
 
 
@@ -113,29 +120,33 @@ class _Wishes:
 def _run_on(
     name: str,
     plan: "PlanFile",
-    probe: "ProbeFile",
-    values: dict[str, int],
+    probes: "Sequence[ProbeFile]",
+    told: Sequence[dict[str, int]],
     sample: "dict[str, Json]",
     wishes: _Wishes,
 ) -> str:
-    """The whole run; returns its result. Raises where there was none."""
+    """The whole run, with a probe and its values for each channel; returns its result. Raises where there was none."""
     from rfprobe.board_run import BoardRun, RunParts
     from rfprobe.client import OVER, FetchBox, RunClient
     from rfprobe.owner import Owner, take_port
     from rfprobe.progress import ProgressView
-    from rfprobe.run_meta import group_digests, told_meta
+    from rfprobe.run_meta import channel_meta, group_digests, told_meta
     from rfprobe.session_writer import SessionWriter
     from rfprobe_core import protocol
 
     cleared = OVER if wishes.acknowledge else OVER - {protocol.FAULT}
     client = RunClient(
-        values,
+        told[0],
         protocol.protocol_digest(),
+        second=told[1] if len(told) > 1 else None,
         acknowledge=cleared,
         ask_first=True,
         black_box=FetchBox.AFTER_FAULT,
         first_id=time.time_ns() % (1 << 28) + 1,
     )
+    channels = [channel_meta(each.number, probes[each.number], told[each.number]) for each in client.channels]
+    first = client.channels[0].number
+    probe, values = probes[first], told[first]
     names = _names_of(name)
     with ExitStack() as stack:
         stop_requested = stack.enter_context(stop_signals())
@@ -148,24 +159,28 @@ def _run_on(
             "port": name,
             "sample": sample,
             "digests": {**group_digests(values)},
+            **({"channels": [*channels]} if len(probes) > 1 else {}),
         }
         writer = SessionWriter.create(wishes.output, plan.name, str(sample.get("id") or "sample"), meta)
         stack.callback(writer.close)
         # whoever attaches learns at once where the record is: it has what came before
         facts = {"plan": plan.name, "parameters": values, "session": str(writer.path.resolve()), "over": False}
         owner = stack.enter_context(Owner(name, f"rfprobe run {plan.name}", facts))
-        view = ProgressView(probe.roles, values)
-        parts = RunParts(port, client, writer, owner, view, names, lambda: stop_requested() or wishes.hung_up)
+        view = ProgressView(probe.roles, values, first)
+        stop = lambda: stop_requested() or wishes.hung_up  # noqa: E731
+        parts = RunParts(port, client, writer, owner, view, names, stop, channels if len(probes) > 1 else [])
         run = BoardRun(parts)
         try:
-            _go(run, client, plan, values, wishes)
+            _go(run, client, plan, told, wishes)
         finally:
             run.finish()
             owner.tell(over=True, result=client.result)
     return _told_end(run, client, writer.path, wishes)
 
 
-def _go(run: "BoardRun", client: "RunClient", plan: "PlanFile", values: dict[str, int], wishes: _Wishes) -> None:
+def _go(
+    run: "BoardRun", client: "RunClient", plan: "PlanFile", values: Sequence[dict[str, int]], wishes: _Wishes
+) -> None:
     from rfprobe.commands_plan import understood_rows
     from rfprobe.live import LiveProgress
 
@@ -188,7 +203,7 @@ def _go(run: "BoardRun", client: "RunClient", plan: "PlanFile", values: dict[str
         run.to_the_end(progress)
 
 
-def _show(plan: "PlanFile", client: "RunClient", values: dict[str, int]) -> bool:
+def _show(plan: "PlanFile", client: "RunClient", values: Sequence[dict[str, int]]) -> bool:
     """The device, and the plan as it understood it, on stderr; always True."""
     from rich.console import Console
     from rich.text import Text
@@ -212,22 +227,34 @@ def _device_told(client: "RunClient") -> str:
     )
 
 
-def _told_back(client: "RunClient", values: dict[str, int]) -> str:
+def _told_back(client: "RunClient", values: Sequence[dict[str, int]]) -> str:
     from rfprobe.calibration_kept import kept
     from rfprobe.client import TOLD
 
-    told = {name for name in TOLD if client.understood.get(name) == values[name]}
-    found = kept(client.values)
-    calibration = f", calibration {found.digest} valid" if found.valid else ""
-    return f"{len(told)} of {len(TOLD)} values confirmed by the device, digest {client.digest:07x}{calibration}"
+    lines: list[str] = []
+    for channel in client.channels:
+        sent = values[channel.number]
+        confirmed = {name for name in TOLD if channel.understood.get(name) == sent[name]}
+        found = kept(client.values_of(channel))
+        calibration = f", calibration {found.digest} valid" if found.valid else ""
+        which = f"channel {channel.number + 1}: " if len(values) > 1 else ""
+        lines.append(
+            f"{which}{len(confirmed)} of {len(TOLD)} values confirmed by the device, "
+            f"digest {channel.digest:07x}{calibration}"
+        )
+    return "\n".join(lines)
 
 
 def _warnings(client: "RunClient") -> list[str]:
     """What is to be known of the device's calibration before it is armed."""
     from rfprobe.calibration_kept import kept
 
-    found = kept(client.values)
-    return [note for note in (found.copy_note, found.sentence) if note]
+    notes: list[str] = []
+    for channel in client.channels:
+        found = kept(client.values_of(channel))
+        which = f"channel {channel.number + 1}: " if len(client.channels) > 1 else ""
+        notes += [which + note for note in (found.copy_note, found.sentence) if note]
+    return notes
 
 
 def _confirmed() -> bool:
@@ -362,12 +389,14 @@ def stop_directly(name: str) -> str:
         while time.monotonic() < until:
             port.write(STOP_LINE)
             again = time.monotonic() + STOP_EVERY_S
-            states: list[int] = []
+            states: dict[int, int] = {}
             while time.monotonic() < again:
-                states += [item.state for item in decoder.feed(port.read()) if isinstance(item, Frame)]
+                heard = [item for item in decoder.feed(port.read()) if isinstance(item, Frame)]
+                states.update({frame.channel: frame.state for frame in heard})
                 time.sleep(0.005)
-            if states and states[-1] not in UNDER_WAY:
-                return f"stopped {name}: it is in {_state_name(states[-1])}"
+            if states and not UNDER_WAY & set(states.values()):
+                told = " and ".join(_state_name(states[channel]) for channel in sorted(states))
+                return f"stopped {name}: it is in {told}"
     raise PortLost(
         f"{name}: STOP was sent for {STOPPED_WITHIN_S:g} s and nothing showed that it was heard: remove power"
     )

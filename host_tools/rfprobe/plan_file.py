@@ -78,11 +78,19 @@ def _divides_the_tick(rate_Hz: float) -> float:
     return rate_Hz
 
 
+def _fitted_channels(channels: list[int]) -> list[int]:
+    known = range(1, device.CHANNELS + 1)
+    if not channels or len(set(channels)) < len(channels) or not set(channels) <= set(known):
+        raise PydanticCustomError(TOLD, "must be [1], [2] or [1, 2]: the channels that run, together")
+    return sorted(channels)
+
+
 class PlanTable(Table):
-    """`[plan]`: what this is called, and how energy is delivered."""
+    """`[plan]`: what this is called, how energy is delivered, and by which channels of the device."""
 
     name: Title
     mode: Annotated[str, AfterValidator(_available_mode)]
+    channels: Annotated[list[int], AfterValidator(_fitted_channels)] = [1]
 
 
 class TargetTable(Table):
@@ -172,6 +180,7 @@ class Plan(Table):
 PLAN_KEYS: dict[str, KeyPath] = {
     **{parameter: key for parameter, (key, _) in quantity_keys(Plan).items()},
     "mode": ("plan", "mode"),
+    "channels": ("plan", "channels"),
     "end_by": ("end", "by"),
     "guard_needed": ("limits", "guard_needed"),
     "guard_governor": ("limits", "guard_governor"),
@@ -199,6 +208,11 @@ class PlanFile:
     @property
     def name(self) -> str:
         return self.plan.plan.name
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The numbers of the channels that run, as people count them: from 1."""
+        return tuple(self.plan.plan.channels)
 
     @property
     def max_rf_on_s(self) -> float:
@@ -233,6 +247,7 @@ class PlanFile:
         given = {note.parameter: (note, value) for table in tables for _, note, value in quantities(table)}
         values = {name: note.stored(value) for name, (note, value) in given.items() if value is not None}
         values["mode"] = device.MODE_NAMES.index(self.plan.plan.mode)
+        values["channels"] = sum(device.CHANNEL_BITS[number - 1] for number in self.channels)
         values["end_by"] = device.END_NAMES.index(self.plan.end.by)
         values["guard_needed"] = int(self.plan.limits.guard_needed)
         values["guard_governor"] = int(self.plan.limits.guard_governor)

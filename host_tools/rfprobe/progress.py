@@ -33,13 +33,15 @@ class Progress:
 class ProgressView:
     """What a person is shown while it runs: from the wire alone."""
 
-    def __init__(self, roles: Sequence[str], values: Mapping[str, int]) -> None:
+    def __init__(self, roles: Sequence[str], values: Mapping[str, int], channel: int = 0) -> None:
+        """`channel` is the one that is shown, of a device that has two."""
+        self._channel = channel
         self._places = {role: place for place, role in enumerate(roles)}
         self._expected_s = _expected_s(values)
         self._last: Frame | None = None
 
     def see(self, frame: Frame) -> None:
-        if frame.type == protocol.TELEMETRY:
+        if frame.type == protocol.TELEMETRY and frame.channel == self._channel:
             self._last = frame
 
     def _temperature_C(self, frame: Frame, role: str) -> float | None:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rfprobe.calibration_kept import kept
-from rfprobe.client import RunClient
+from rfprobe.client import Channel, RunClient
 from rfprobe.plan_file import PlanFile
 from rfprobe.probe_file import ProbeFile
 from rfprobe.session_format import Json
@@ -53,6 +53,36 @@ def ended_meta(client: RunClient) -> dict[str, Json]:
             "refused": decoder.refused,
         },
     }
+
+
+def channel_meta(number: int, probe: ProbeFile, values: Mapping[str, int]) -> dict[str, Json]:
+    """What `meta`'s `channels` says of one channel before anything runs; `number` counts from 0, as on the wire."""
+    return {
+        "channel": number,
+        "profile": probe.text,
+        "profile_name": probe.name,
+        "roles": list(probe.roles),
+        "parameters": dict(values),
+        "digests": dict(group_digests(values)),
+    }
+
+
+def channel_understood(channel: Channel) -> dict[str, Json]:
+    """What is added to it once the channel is configured; nothing before."""
+    if channel.configured_as < 0:
+        return {}
+    values = RunClient.values_of(channel)
+    return {
+        "parameters": dict(values),
+        "calibration": kept(values).meta(),
+        "digests": dict(group_digests(values)),
+    }
+
+
+def channel_ended(channel: Channel) -> dict[str, Json]:
+    """What is added to it when the run is over: the channel's own word."""
+    result, cause = channel.word or (None, None)
+    return {"result": result, "cause": cause}
 
 
 def understood_meta(client: RunClient, digests: Mapping[str, str]) -> dict[str, Json]:

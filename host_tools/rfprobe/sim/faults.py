@@ -270,6 +270,32 @@ def _number(text: str | None, default: float, asked: str) -> float:
     return number
 
 
+# What happens to the device, its clock or its host, and so to both channels: said of the first.
+OF_THE_DEVICE = (
+    "host_silence", "host_garbage", "host_flood", "operator_stop", "late", "missed", "footswitch", "lease_late",
+    "host_replay", "host_reorder", "host_corrupt", "second_host", "usb_unplugged", "usb_suspended", "port_closed",
+    "power_lost", "boot_loader", "reset", "clock_wrap", "heap_low", "link_stalled",
+)  # fmt: skip
+_SECOND = "2/"
+
+
+def of_channel(asked: Sequence[str], number: int) -> tuple[str, ...]:
+    """Those of the faults asked for that happen to channel 1 or 2; of the second they begin with `2/`."""
+    second = tuple(each.removeprefix(_SECOND) for each in asked if each.startswith(_SECOND))
+    return second if number == 2 else tuple(each for each in asked if not each.startswith(_SECOND))
+
+
+def check_channel(asked: str, channels: Sequence[int]) -> None:
+    """Raises BadInput for a fault of the second channel that cannot be."""
+    if not asked.startswith(_SECOND):
+        return
+    if 2 not in channels:
+        raise BadInput(f"--fault {asked}: the plan does not use the second channel")
+    kind = asked.removeprefix(_SECOND).partition("@")[0].partition(":")[0].partition("=")[0]
+    if kind in OF_THE_DEVICE:
+        raise BadInput(f"--fault {asked}: {kind} happens to the whole device: leave out the {_SECOND}")
+
+
 def parse_fault(asked: str, roles: tuple[str, ...]) -> Fault:
     """Read one `--fault`. `roles` are those of the fitted thermocouples, in order. Raises BadInput."""
     match = _FORM.fullmatch(asked)
