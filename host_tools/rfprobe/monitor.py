@@ -242,11 +242,12 @@ class Monitor(App[None]):
         watched = self.watched
         dropped = "?" if watched.dropped is None else watched.dropped
         oldest = max(last.value(f"tc{place}_age") for place in watched.places.values())
+        told_oldest = f"{'over ' if oldest == 255 else ''}{oldest / 100:.2f} s"
         return (
             f"set {_told(watched, 'setpoint_C', 1, '°C')}  {_told(watched, 'power_W', 1, 'W')}  "
             f"{_told(watched, 'impedance_ohm', 0, 'Ω')}  {last.value('energy_mJ') / 1000:.0f} J  "
             f"lost {watched.decoder.lost}  dropped {dropped}\n"
-            f"CEM43 min {_doses(watched) or '—'}   oldest reading {'over ' if oldest == 255 else ''}{oldest / 100:.2f} s"
+            f"CEM43 min {_doses(watched) or '—'}   oldest reading {told_oldest}"
         )
 
     def _show_remarks(self) -> None:
@@ -354,7 +355,7 @@ def _figures_of_two(channel: WatchedChannel, last: Frame) -> str:
     return (
         f"set {_told(channel, 'setpoint_C', 1, '°C')}  {_told(channel, 'power_W', 1, 'W')}  "
         f"{_told(channel, 'impedance_ohm', 0, 'Ω')}  {last.value('energy_mJ') / 1000:.0f} J  "
-        f"CEM43 min {_doses(channel) or '—'}"
+        f"CEM43 {' '.join(f'{minutes:.3g}' for minutes in channel.dose_min.values()) or '—'} min"
     )
 
 
