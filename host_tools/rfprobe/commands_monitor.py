@@ -33,7 +33,7 @@ def monitor(
 
     Attaches to the run that owns the port; where nobody does, it owns the port itself, and records. Keys: S stops RF
     from anywhere, m adds a note, p pauses the plot (recording goes on), arrows scroll, + and - zoom, t changes what is
-    plotted, q quits.
+    plotted, c which channel where there are two, q quits. --lines ends with the channel, 0 or 1.
     """
     from rfprobe.port_names import resolve_port
     from rfprobe.session import open_session
@@ -55,12 +55,14 @@ def monitor(
 
 
 def _print_lines(source: "Source") -> None:
-    from rfprobe.watched import Watched
+    from rfprobe.watched import Watched, WatchedChannel
     from rfprobe.words import name_of
     from rfprobe_core import protocol
 
-    watched = Watched(source.parameters)
-    print(",".join(("utc", "t_s", "state", *watched.names, "energy_J", "lost", "dropped")), flush=True)
+    watched = Watched(source.parameters, second_parameters=source.second)
+    more = WatchedChannel(source.second).names if source.second else ()
+    names = tuple(dict.fromkeys((*watched.names, *more)))
+    print(",".join(("utc", "t_s", "state", *names, "energy_J", "lost", "dropped", "channel")), flush=True)
     quiet_from_s: float | None = time.monotonic() + QUIET_S
     for chunk in source.chunks():
         if chunk is None:
@@ -74,10 +76,12 @@ def _print_lines(source: "Source") -> None:
             print(f"{source.title}: {watched.another_protocol}", file=sys.stderr)
         for frame in telemetry:
             quiet_from_s = None
-            values = watched.row(frame)
-            told = ["" if math.isnan(values[name]) else f"{values[name]:g}" for name in watched.names]
+            values = watched.channel(frame.channel).row(frame)
+            told = [
+                "" if math.isnan(value) else f"{value:g}" for value in (values.get(name, math.nan) for name in names)
+            ]
             utc = datetime.fromtimestamp(chunk[0] / 1e9, UTC).isoformat(timespec="milliseconds")
             dropped = "" if watched.dropped is None else str(watched.dropped)
             state = name_of(protocol.STATE_NAMES, frame.state)
-            tail = (f"{frame.value('energy_mJ') / 1000:g}", str(watched.decoder.lost), dropped)
+            tail = (f"{frame.value('energy_mJ') / 1000:g}", str(watched.decoder.lost), dropped, str(frame.channel))
             print(",".join((utc, f"{watched.now_s:.3f}", state, *told, *tail)), flush=True)

@@ -25,7 +25,8 @@ from textual_plotext import PlotextPlot
 from rfprobe.errors import ExpectedError
 from rfprobe.sources import Chunk, Source, past_of
 from rfprobe.summary_words import number
-from rfprobe.watched import Watched, decimated
+from rfprobe.watched import Watched, WatchedChannel, decimated
+from rfprobe.wire import Frame
 from rfprobe.words import NOT_A_MEDICAL_DEVICE, STATES
 
 REDRAW_EVERY_S: Final = 0.1
@@ -78,6 +79,16 @@ class Monitor(App[None]):
     #figures { height: 2; padding: 0 1; }
     #plot { height: 1fr; min-height: 6; }
     #remarks { height: 4; border-top: solid $primary; padding: 0 1; }
+    .two #temperatures, .two #temperatures-2 { height: 3; }
+    .two #temperatures Vertical, .two #temperatures-2 Vertical { layout: horizontal; }
+    .two #temperatures Label, .two #temperatures-2 Label { width: 9; padding: 1 0 0 1; }
+    .two #figures, .two #figures-2 { height: 1; }
+    .two #remarks { height: 3; }
+    #state-2 { height: 1; text-style: bold; padding: 0 1; }
+    #state-2.hot { background: $error; }
+    #state-2.bad { background: $warning; color: $text; }
+    #temperatures-2 Vertical { width: 1fr; }
+    #figures-2 { padding: 0 1; }
     NoteScreen { align: center middle; }
     #note { width: 90%; }
     """
@@ -86,6 +97,7 @@ class Monitor(App[None]):
         Binding("m", "note", "note"),
         Binding("p", "pause", "pause"),
         Binding("t", "picture", "plot"),
+        Binding("c", "channel", "channel"),
         Binding("plus,equals_sign", "zoom(-1)", "zoom in", show=False),
         Binding("minus", "zoom(1)", "zoom out", show=False),
         Binding("left", "scroll(-1)", "back", show=False),
@@ -95,7 +107,7 @@ class Monitor(App[None]):
 
     def __init__(self, source: Source) -> None:
         super().__init__()
-        self.watched = Watched(source.parameters)
+        self.watched = Watched(source.parameters, second_parameters=source.second)
         self.paused_at_s: float | None = None
         self.told = ""
         self._source = source
@@ -107,6 +119,8 @@ class Monitor(App[None]):
         self._closing = False
         self._window = FIRST_WINDOW
         self._picture = 0
+        self._shown = 0
+        """The channel that is plotted."""
         self._remarks_shown = 0
 
     def run_to_the_end(self) -> None:
@@ -121,7 +135,7 @@ class Monitor(App[None]):
             for name in self.watched.places:
                 with Vertical():
                     yield Label(f"{name} °C")
-                    yield Digits("—", id=f"digits-{name}")
+                    yield Digits("—", id=_digits(self.watched, name))
         yield Static(NOT_A_MEDICAL_DEVICE, id="figures")
         yield PlotextPlot(id="plot")
         yield RichLog(id="remarks", max_lines=500, wrap=True)
@@ -169,49 +183,71 @@ class Monitor(App[None]):
         """Take in what came and show it."""
         while self._came:
             self.watched.feed(*self._came.popleft())
+        if self.watched.second is not None and not self._main.has_class("two"):
+            self._make_room(self.watched.second)
         try:
-            self._show_state()
-            self._show_figures()
+            for channel in self.watched.channels:
+                self._show_state(channel)
+                self._show_figures(channel)
             self._show_remarks()
             if self.paused_at_s is None:
                 self._show_plot()
         except NoMatches:
             return  # the screen is being taken down
 
-    def _show_state(self) -> None:
+    def _make_room(self, second: WatchedChannel) -> None:
+        """For the second channel, below the first."""
+        main = self._main
+        main.add_class("two")
+        cells = [Vertical(Label(f"{name} °C"), Digits("—", id=_digits(second, name))) for name in second.places]
+        main.mount(
+            Static(id="state-2"), Horizontal(*cells, id="temperatures-2"), Static(id="figures-2"), after="#figures"
+        )
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The key for the other channel is there where there is one."""
+        return action != "channel" or self.watched.second is not None
+
+    def _show_state(self, channel: WatchedChannel) -> None:
         watched = self.watched
-        bar = self._main.query_one("#state", Static)
-        state = STATES.get(watched.state, watched.state)
+        bar = self._main.query_one(f"#state{_of(channel)}", Static)
+        state = STATES.get(channel.state, channel.state)
         age_s = None if self._heard_s is None else time.monotonic() - self._heard_s
         silent = age_s is not None and age_s > STALE_S
         link = "ended" if self._ended else f"silent for {age_s:.0f} s" if silent else "live"
         pause = "" if self.paused_at_s is None else " · PLOT PAUSED"
-        bar.update(Text(f"{state.upper()} · {watched.now_s:.1f} s · {link}{pause} · {self.told or self._source.title}"))
-        bar.set_class(watched.state in _HOT_STATES, "hot")
-        bar.set_class(silent or watched.state == "FAULT", "bad")
+        told = f"{watched.now_s:.1f} s · {link}{pause} · {self.told or self._source.title}"
+        if channel.number:
+            dropped = "?" if watched.dropped is None else watched.dropped
+            told = f"lost {watched.decoder.lost}  dropped {dropped}"
+        number = "" if watched.second is None else f"{channel.number + 1}  "
+        bar.update(Text(f"{number}{state.upper()} · {told}"))
+        bar.set_class(channel.state in _HOT_STATES, "hot")
+        bar.set_class(silent or channel.state == "FAULT", "bad")
 
-    def _show_figures(self) -> None:
-        watched = self.watched
-        for name in watched.places:
-            value = watched.latest(f"{name}_C")
-            self._main.query_one(f"#digits-{name}", Digits).update("--.-" if math.isnan(value) else f"{value:.1f}")
-        last = watched.last
+    def _show_figures(self, channel: WatchedChannel) -> None:
+        for name in channel.places:
+            value = channel.latest(f"{name}_C")
+            digits = self._main.query_one(f"#{_digits(channel, name)}", Digits)
+            digits.update("--.-" if math.isnan(value) else f"{value:.1f}")
+        last = channel.last
         if last is None:
             return
-        dose = "  ".join(
-            f"{name} {minutes:.{0 if minutes >= 100 else 2}f}" for name, minutes in watched.dose_min.items()
-        )
+        told = self._figures_of_one(last) if self.watched.second is None else _figures_of_two(channel, last)
+        figures = self._main.query_one(f"#figures{_of(channel)}", Static)
+        figures.update(Text(told, no_wrap=True, overflow="ellipsis"))
+
+    def _figures_of_one(self, last: Frame) -> str:
+        watched = self.watched
         dropped = "?" if watched.dropped is None else watched.dropped
         oldest = max(last.value(f"tc{place}_age") for place in watched.places.values())
-        self._main.query_one("#figures", Static).update(
-            Text(
-                f"set {_told(watched, 'setpoint_C', 1, '°C')}  {_told(watched, 'power_W', 1, 'W')}  "
-                f"{_told(watched, 'impedance_ohm', 0, 'Ω')}  {last.value('energy_mJ') / 1000:.0f} J  "
-                f"lost {watched.decoder.lost}  dropped {dropped}\n"
-                f"CEM43 min {dose or '—'}   oldest reading {'over ' if oldest == 255 else ''}{oldest / 100:.2f} s",
-                no_wrap=True,
-                overflow="ellipsis",
-            )
+        told_oldest = f"{'over ' if oldest == 255 else ''}{oldest / 100:.2f} s"
+        return (
+            f"set {_told(watched, 'setpoint_C', 1, '°C')}  {_told(watched, 'power_W', 1, 'W')}  "
+            f"{_told(watched, 'impedance_ohm', 0, 'Ω')}  {last.value('energy_mJ') / 1000:.0f} J  "
+            f"lost {watched.decoder.lost}  dropped {dropped}\n"
+            f"CEM43 min {_doses(watched) or '—'}   oldest reading {told_oldest}"
         )
 
     def _show_remarks(self) -> None:
@@ -225,14 +261,16 @@ class Monitor(App[None]):
     def _show_plot(self) -> None:
         plot = self._main.query_one("#plot", PlotextPlot)
         picture = _PICTURES[self._picture]
+        channel = self.watched.channel(self._shown)
         to_s = max(self.watched.now_s if self.paused_at_s is None else self.paused_at_s, 1.0)
         from_s = max(0.0, to_s - WINDOWS_s[self._window])
         columns = max(plot.size.width - 8, 20)
         plt = plot.plt
         plt.clear_figure()
-        limits = self.watched.limits_C() if picture == "temperature" else {}
+        limits = channel.limits_C() if picture == "temperature" else {}
         told = "".join(f", {name} {limit:g} °C" for name, limit in limits.items())
-        plt.title(f"{picture}, last {WINDOWS_s[self._window]:g} s{told}")
+        of = "" if self.watched.second is None else f"channel {self._shown + 1}: "
+        plt.title(f"{of}{picture}, last {WINDOWS_s[self._window]:g} s{told}")
         plt.xlim(from_s, to_s)
         for limit in limits.values():
             plt.hline(limit, _LIMIT_COLOR)
@@ -243,8 +281,8 @@ class Monitor(App[None]):
     def points(
         self, picture: str, from_s: float, to_s: float, columns: int
     ) -> dict[str, tuple[list[float], list[float]]]:
-        """What is plotted: at most two points a column of each series."""
-        watched = self.watched
+        """What is plotted, of one channel: at most two points a column of each series."""
+        watched = self.watched.channel(self._shown)
         shown = {
             "temperature": [name for name in watched.names if name.endswith("_C")],
             "power": ["power_W"],
@@ -278,6 +316,10 @@ class Monitor(App[None]):
         self._picture = (self._picture + 1) % len(_PICTURES)
         self._show_plot()
 
+    def action_channel(self) -> None:
+        self._shown = (self._shown + 1) % len(self.watched.channels)
+        self._show_plot()
+
     def action_zoom(self, step: int) -> None:
         self._window = min(max(self._window + step, 0), len(WINDOWS_s) - 1)
         self._show_plot()
@@ -295,7 +337,29 @@ class Monitor(App[None]):
             self.told = str(error)
 
 
-def _told(watched: Watched, name: str, digits: int, unit: str) -> str:
+def _of(channel: WatchedChannel) -> str:
+    """What ends the names of a channel's widgets."""
+    return f"-{channel.number + 1}" if channel.number else ""
+
+
+def _digits(channel: WatchedChannel, name: str) -> str:
+    return f"digits{_of(channel)}-{name}"
+
+
+def _doses(channel: WatchedChannel) -> str:
+    return "  ".join(f"{name} {minutes:.{0 if minutes >= 100 else 2}f}" for name, minutes in channel.dose_min.items())
+
+
+def _figures_of_two(channel: WatchedChannel, last: Frame) -> str:
+    """One line: there are two of them."""
+    return (
+        f"set {_told(channel, 'setpoint_C', 1, '°C')}  {_told(channel, 'power_W', 1, 'W')}  "
+        f"{_told(channel, 'impedance_ohm', 0, 'Ω')}  {last.value('energy_mJ') / 1000:.0f} J  "
+        f"CEM43 {' '.join(f'{minutes:.3g}' for minutes in channel.dose_min.values()) or '—'} min"
+    )
+
+
+def _told(watched: WatchedChannel, name: str, digits: int, unit: str) -> str:
     value = watched.latest(name)
     return number(None if math.isnan(value) else value, digits, unit)
 

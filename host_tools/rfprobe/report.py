@@ -4,6 +4,7 @@ The file needs nothing beside itself: no script runs, nothing is fetched, and th
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rfprobe import words
 from rfprobe.errors import EnvironmentProblem, reason_of
-from rfprobe.report_data import SCHEMA, differences, embedded, plotted_series, trip_of
+from rfprobe.report_data import SCHEMA, channel_key, differences, embedded, plotted_series, trip_of
 from rfprobe.report_page import PAGE, STYLE
 from rfprobe.report_plots import NARROW, PALETTE, WIDE, Panel, Scene, panels, png, svg
 from rfprobe.session import Session
@@ -55,14 +56,35 @@ def write_files(files: Mapping[Path, bytes]) -> list[Path]:
 
 
 def build_png(session: Session) -> bytes:
-    """All plots in one picture."""
+    """All plots in one picture; of two channels side by side."""
+    runs = session.runs()
+    return png([scene_of(each) for each in runs], picture_title(session), [channel_title(each) for each in runs])
+
+
+def picture_title(session: Session) -> str:
+    """`plan: completed`."""
     summary = session.summary
-    title = f"{summary['plan'] or session.id}: {words.result_title(summary['result']).lower()}"
-    return png(scene_of(session), title)
+    return f"{summary['plan'] or session.id}: {words.result_title(summary['result']).lower()}"
+
+
+def channel_title(session: Session) -> str:
+    """`Channel 2: bone probe`, of a channel's view; empty for a session that has only one."""
+    number = session.channel_number
+    probe = session.meta.get("profile_name")
+    return "" if number is None else f"Channel {number + 1}{f': {probe}' if probe else ''}"
 
 
 def build_html(session: Session) -> str:
     """The whole page."""
+    runs = session.runs()
+    if len(runs) > 1:
+        from rfprobe.report_channels import build_html_of_channels
+
+        return build_html_of_channels(session, runs)
+    return _build_html_of_one(runs[0])
+
+
+def _build_html_of_one(session: Session) -> str:
     summary = session.summary
     scene = scene_of(session)
     data = {"schema": SCHEMA, "session_id": session.id, "summary": summary, "series": scene.series}
@@ -73,16 +95,16 @@ def build_html(session: Session) -> str:
         "uncalibrated": across_the_page([uncalibrated(summary)]),
         "subtitle": escape(subtitle_of(session)),
         "verdict": verdict(summary),
-        "tiles": "".join(_tile(*each) for each in tiles(summary)),
-        "judged": escape(_judged(summary)),
-        "plots": "".join(_plot(scene, panel) for panel in panels(scene)),
-        "figures": _definition_table(figures(summary)),
-        "events": _events_table(timeline(session)),
-        "settings": _settings_table(session.parameters()),
-        "limits": _limits_table(session.parameters()),
+        "tiles": "".join(tile(*each) for each in tiles(summary)),
+        "judged": escape(judged(summary)),
+        "plots": plots(scene),
+        "figures": definition_table(figures(summary)),
+        "events": events_table(timeline(session)),
+        "settings": settings_table(session.parameters()),
+        "limits": limits_table(session.parameters()),
         "plan_text": escape(str(session.meta.get("plan") or "not recorded")),
         "profile_text": escape(str(session.meta.get("profile") or "not recorded")),
-        "versions": _definition_table(versions_of(summary)),
+        "versions": definition_table(versions_of(summary)),
         "session_id": escape(session.id),
         "data": embedded(data),
     }
@@ -136,6 +158,8 @@ def _phases(df: "pd.DataFrame") -> tuple[list[tuple[str, float, float]], float |
 def subtitle_of(session: Session) -> str:
     """When, with what and in what, in one line."""
     meta, summary = session.meta, session.summary
+    if len(session.runs()) > 1:
+        return _subtitle_of_both(session)
     parts = [_date(summary["started_utc"]), str(summary["probe"] or "")]
     if meta.get("kind") == "simulation" or session.simulated:
         parts.append(f"simulated in {summary['tissue'] or 'an unnamed tissue'}, on {summary['runtime']}")
@@ -145,6 +169,17 @@ def subtitle_of(session: Session) -> str:
     faults = meta.get("faults")
     if isinstance(faults, list) and faults:
         parts.append(f"with the fault {', '.join(str(each) for each in faults)}")
+    return " · ".join(part for part in parts if part)
+
+
+def _subtitle_of_both(session: Session) -> str:
+    """What they share; each channel's part of the report says the rest."""
+    meta, summary = session.meta, session.summary
+    parts = [_date(summary["started_utc"]), f"{len(session.channels)} channels, which run and stop together"]
+    if meta.get("kind") == "simulation" or session.simulated:
+        parts += [f"simulated on {summary['runtime']}", f"seed {summary['seed']}"]
+    elif meta.get("sample"):
+        parts.append(f"sample {meta['sample']}")
     return " · ".join(part for part in parts if part)
 
 
@@ -167,7 +202,7 @@ def verdict(summary: dict[str, Any]) -> str:
 
 
 def _fault_words(fault: dict[str, Any]) -> str:
-    told = f"At {fault['at_s']:.2f} s"
+    told = f"At {fault['at_s']:.2f} s" + (f" on channel {fault['channel']}" if "channel" in fault else "")
     if fault["value"] is not None and fault["unit"]:
         told += f": {fault['value']:.6g} {fault['unit']} against a limit of {fault['limit']:.6g} {fault['unit']}"
     if fault["rf_off_ms"] is not None:
@@ -176,25 +211,35 @@ def _fault_words(fault: dict[str, Any]) -> str:
     return f"{told}."
 
 
-def _judged(summary: dict[str, Any]) -> str:
+def judged(summary: Mapping[str, Any]) -> str:
+    """What overshoot and peaks are of."""
     if summary["judged_on"] == "tissue":
         return "Judged on the simulated tissue at the thermocouples' places, not on the lagging readings."
     return "Judged on the thermocouples' readings."
 
 
-def _tile(label: str, value: str, note: str) -> str:
+def tile(label: str, value: str, note: str) -> str:
+    """One of the figures that matter most."""
     small = f"<small>{escape(note)}</small>" if note else ""
     return f"<div><dt>{escape(label)}</dt><dd>{escape(value)}{small}</dd></div>"
 
 
-def _plot(scene: Scene, panel: Panel) -> str:
-    drawn = svg(scene, panel, WIDE) + svg(scene, panel, NARROW)
+def plots(scene: Scene, channel: int | None = None) -> str:
+    """Every plot as a figure. `channel` keeps the names of two channels' pictures apart in one page."""
+    of = "" if channel is None else f"{channel_key(channel)}-"
+    return "".join(_plot(scene, panel, of) for panel in panels(scene))
+
+
+def _plot(scene: Scene, panel: Panel, of: str) -> str:
+    wide, narrow = (replace(layout, name=f"{layout.name}-{of}".rstrip("-")) for layout in (WIDE, NARROW))
+    drawn = svg(scene, panel, wide) + svg(scene, panel, narrow)
     note = f"<small>{escape(panel.note)}</small>" if panel.note else ""
     caption = f"<figcaption>{escape(panel.title)}{note}</figcaption>"
-    return f'<figure id="plot-{panel.key}">{caption}{drawn}</figure>'
+    return f'<figure id="plot-{of}{panel.key}">{caption}{drawn}</figure>'
 
 
-def _definition_table(rows: list[tuple[str, str]]) -> str:
+def definition_table(rows: list[tuple[str, str]]) -> str:
+    """(label, value) as rows."""
     told = "".join(f"<tr><th>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
     return f"<table>{told}</table>"
 
@@ -204,13 +249,15 @@ def timeline(session: Session) -> list[tuple[float, str, str]]:
 
     Renewals of the lease and the values set one by one are left out.
     """
+    events = session.events
+    both = len(session.runs()) > 1
     rows = [
-        (float(t_s), "device", str(text))
-        for t_s, text in zip(session.events["t_s"], session.events["text"], strict=True)
+        (float(t_s), f"channel {int(channel) + 1}" if both else "device", str(text))
+        for t_s, channel, text in zip(events["t_s"], events["channel"], events["text"], strict=True)
     ]
     commands = session.commands
     for t_s, direction, text in zip(commands["t_s"], commands["direction"], commands["text"], strict=True):
-        verbs = [word for word in str(text).partition("*")[0].split() if word in _TOLD_COMMANDS]
+        verbs = [word for word in str(text).partition("*")[0].split() if word.partition("@")[0] in _TOLD_COMMANDS]
         if direction == "tx" and verbs:
             rows.append((float(t_s), "host", f"Sent {verbs[0]}."))
         elif direction == "link":
@@ -236,14 +283,15 @@ def _without_repeats(rows: list[tuple[float, str, str]]) -> list[tuple[float, st
     ]
 
 
-def _events_table(rows: list[tuple[float, str, str]]) -> str:
+def events_table(rows: list[tuple[float, str, str]]) -> str:
+    """A timeline as an element."""
     told = "".join(
         f'<tr class="{who}"><td>{t_s:.2f}</td><td>{who}</td><td>{escape(text)}</td></tr>' for t_s, who, text in rows
     )
     return f"<table><thead><tr><th>s</th><th>who</th><th>what</th></tr></thead><tbody>{told}</tbody></table>"
 
 
-def _settings_table(parameters: dict[str, int]) -> str:
+def settings_table(parameters: dict[str, int]) -> str:
     """Every value as the device was told it."""
     if not parameters:
         return "<p>not recorded</p>"
@@ -256,7 +304,7 @@ def _settings_table(parameters: dict[str, int]) -> str:
     return f"<table>{told}</table>"
 
 
-def _limits_table(parameters: dict[str, int]) -> str:
+def limits_table(parameters: dict[str, int]) -> str:
     """The device's limit table for these parameters: what was watched, and how soon each row acts."""
     if set(parameters) != set(plan.NAMES):
         return "<p>not recorded</p>"

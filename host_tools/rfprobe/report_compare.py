@@ -5,7 +5,7 @@ from html import escape
 from itertools import zip_longest
 
 from rfprobe import words
-from rfprobe.report import across_the_page, palette_css, scene_of, subtitle_of, verdict
+from rfprobe.report import across_the_page, channel_title, palette_css, scene_of, subtitle_of, verdict
 from rfprobe.report_page import HEAD, STYLE
 from rfprobe.report_plots import Layout, Panel, Scene, View, panels, svg, view_of
 from rfprobe.session import Session
@@ -42,11 +42,13 @@ _PAGE = (
 
 
 def build_comparison(sessions: Sequence[Session]) -> str:
-    """The whole page."""
-    names = [escape(session.id) for session in sessions]
+    """The whole page; a run of two channels has a column for each."""
+    count = len(sessions)
+    sessions = [each for session in sessions for each in session.runs()]
+    names = [escape(_name(session)) for session in sessions]
     parts = {
         "style": STYLE.replace("/*palette*/", f"{palette_css()}--count:{len(sessions)};") + _STYLE,
-        "title": f"{len(sessions)} sessions",
+        "title": f"{count} sessions",
         "warning": escape(words.NOT_A_MEDICAL_DEVICE),
         "uncalibrated": across_the_page(_uncalibrated(session) for session in sessions),
         "verdicts": "".join(map(_verdict, sessions)),
@@ -63,11 +65,17 @@ def build_comparison(sessions: Sequence[Session]) -> str:
 
 def _uncalibrated(session: Session) -> str:
     told = uncalibrated(session.summary)
-    return f"{session.id}: {told}" if told else ""
+    return f"{_name(session)}: {told}" if told else ""
+
+
+def _name(session: Session) -> str:
+    number = session.channel_number
+    return session.id if number is None or len(session.whole.channels) == 1 else f"{session.id}, channel {number + 1}"
 
 
 def _verdict(session: Session) -> str:
-    title = escape(str(session.summary["plan"] or session.id))
+    of = channel_title(session) if len(session.whole.channels) > 1 else ""
+    title = escape(f"{session.summary['plan'] or session.id}{f', {of}' if of else ''}")
     return f'<div><h2>{title}</h2><p class="fine">{escape(subtitle_of(session))}</p>{verdict(session.summary)}</div>'
 
 

@@ -134,9 +134,27 @@ def plot_id(layout: str, group: str, name: str) -> str:
     return f"{layout}-{group}-{name}"
 
 
+def channel_key(number: int) -> str:
+    """What marks a channel's pictures in a report of two: `ch1`, `ch2`."""
+    return f"ch{number + 1}"
+
+
 def differences(html: str, session: Session) -> list[str]:
     """What a report's data and pictures lack of the session, or have beside it; empty if they agree."""
-    there = cast(Groups, extract(html).get("series", {}))
+    data = extract(html)
+    runs = session.runs()
+    if len(runs) == 1:
+        return _differences(html, cast(Groups, data.get("series", {})), runs[0], "")
+    found: list[str] = []
+    for each in runs:
+        number = each.channel_number or 0
+        told = data.get("channels", {}).get(str(number + 1), {})
+        lacking = _differences(html, cast(Groups, told.get("series", {})), each, f"-{channel_key(number)}")
+        found += [f"channel {number + 1}: {line}" for line in lacking]
+    return found
+
+
+def _differences(html: str, there: Groups, session: Session, of: str) -> list[str]:
     expected = plotted_series(session)
     found: list[str] = []
     for group in sorted(expected.keys() | there.keys()):
@@ -150,6 +168,6 @@ def differences(html: str, session: Session) -> list[str]:
             f"{group}.{name} is not plotted in the {layout} layout"
             for name in ours
             for layout in ("wide", "narrow")
-            if name != "t_s" and f'id="{plot_id(layout, group, name)}"' not in html
+            if name != "t_s" and f'id="{plot_id(layout + of, group, name)}"' not in html
         ]
     return found

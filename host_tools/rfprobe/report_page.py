@@ -66,6 +66,83 @@ PAGE = (
 """
 )
 
+PAGE_OF_CHANNELS = (
+    HEAD
+    + """\
+<header>
+<p class="kind">Ablation report</p>
+<h1><!--title--></h1>
+<p class="subtitle"><!--subtitle--></p>
+</header>
+<!--verdict-->
+<section>
+<h2>Figures of the device</h2>
+<div class="figures scroll"><!--figures--></div>
+</section>
+<!--channels-->
+<section>
+<h2>What happened</h2>
+<div class="events scroll"><!--events--></div>
+</section>
+<section>
+<h2>Plan</h2>
+<pre><!--plan_text--></pre>
+</section>
+<!--settings-->
+<section>
+<h2>Versions and digests</h2>
+<div class="scroll"><!--versions--></div>
+</section>
+<footer>
+<p><strong><!--warning--></strong></p>
+<p>Session <!--session_id-->. The plotted data are in this file, as JSON, in the element #session-data.</p>
+</footer>
+</main>
+<!--data-->
+</body>
+</html>
+"""
+)
+"""Of a run of two channels: one title, a section for each channel, then what they share."""
+
+CHANNEL = """\
+<section class="channel" id="<!--id-->">
+<h2 class="channel"><!--title--></h2>
+<p class="subtitle"><!--subtitle--></p>
+<!--verdict-->
+<dl class="tiles"><!--tiles--></dl>
+<p class="fine"><!--judged--></p>
+<div class="plots"><!--plots--></div>
+<h3>Figures</h3>
+<div class="figures scroll"><!--figures--></div>
+</section>
+"""
+
+CHANNEL_SETTINGS = """\
+<section>
+<h2><!--title-->: hardware profile</h2>
+<pre><!--profile_text--></pre>
+</section>
+<section>
+<h2><!--title-->: what was watched</h2>
+<div class="limits scroll"><!--limits--></div>
+</section>
+<section>
+<h2><!--title-->: values on the device</h2>
+<div class="settings scroll"><!--settings--></div>
+</section>
+"""
+
+CHANNEL_STYLE = """
+section.channel { margin-top: 2.75rem; padding-top: 1.25rem; border-top: 3px solid var(--ink); }
+h2.channel { font-size: 1.5rem; }
+h3 { margin: 0 0 .6rem; font-size: 1rem; }
+.channel .verdict { margin: 1rem 0; } .channel .verdict h2 { font-size: 1.125rem; }
+.channel .plots { margin-top: 1.5rem; }
+.events td:nth-child(2) { width: 6rem; white-space: nowrap; }
+@media print { section.channel { break-before: page; border-top: 0; } }
+"""
+
 STYLE = """
 :root {
   /*palette*/

@@ -2,7 +2,8 @@
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -10,10 +11,11 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from rfprobe import words
-from rfprobe.report import scene_of, subtitle_of, timeline, versions_of
+from rfprobe.report import channel_title, scene_of, subtitle_of, timeline, versions_of
+from rfprobe.report_channels import channel_subtitle, versions_of_channels, warnings_of
 from rfprobe.report_plots import PALETTE, picture
 from rfprobe.session import Session
-from rfprobe.summary_words import figures, uncalibrated
+from rfprobe.summary_words import channel_figures, device_figures, figures, tiles, uncalibrated
 
 _A4_IN = (8.27, 11.69)
 _LINES = 78
@@ -25,23 +27,39 @@ _SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "font.family": "DejaVu Sans"}
 def build_pdf(session: Session) -> bytes:
     """The whole file; the same session gives the same bytes."""
     file = io.BytesIO()
-    summary = session.summary
-    title = str(summary["plan"] or session.id)
+    runs = session.runs()
+    session = session if len(runs) > 1 else runs[0]
+    title = str(session.summary["plan"] or session.id)
     about = {"Title": f"{title}: ablation report", "Creator": "rfprobe", "CreationDate": None}
     with mpl.rc_context(_SETTINGS), PdfPages(file, metadata=about) as pages:
-        drawn = picture(scene_of(session), f"{title}: {words.result_title(summary['result']).lower()}")
-        drawn.set_size_inches(*_A4_IN)
-        pages.savefig(_front(session))
-        pages.savefig(drawn)
-        for number, lines in enumerate(_paged(_lines(session)), start=3):
-            pages.savefig(_text_page(lines, number))
+        for page in _pages(session, runs):
+            pages.savefig(page)
     return file.getvalue()
 
 
-def _front(session: Session) -> Figure:
+def _pages(session: Session, runs: Sequence[Session]) -> Iterator[Figure]:
+    """A title page, the plots of each channel (of two after a page of its figures), then text."""
+    several = len(runs) > 1
+    numbers = count(1)
+    yield _front(session, runs, next(numbers))
+    for each in runs:
+        if several:
+            yield _channel_page(session, each, next(numbers))
+        summary = each.summary
+        title = channel_title(each) if several else str(summary["plan"] or each.id)
+        drawn = picture([scene_of(each)], f"{title}: {words.result_title(summary['result']).lower()}", [])
+        drawn.set_size_inches(*_A4_IN)
+        next(numbers)
+        yield drawn
+    for lines in _paged(_lines(session, runs)):
+        yield _text_page(lines, next(numbers))
+
+
+def _front(session: Session, runs: Sequence[Session], number: int) -> Figure:
     summary = session.summary
-    figure = _page(1)
-    told = uncalibrated(summary)
+    figure = _page(number)
+    several = len(runs) > 1
+    told = "  ".join(warnings_of(runs)) if several else uncalibrated(summary)
     if told:
         look: dict[str, Any] = {"color": "white", "backgroundcolor": "#b3261e", "fontsize": 9, "fontweight": "bold"}
         _text(figure, 0.985, textwrap.fill(told, _BAR_COLUMNS), **look)
@@ -51,11 +69,53 @@ def _front(session: Session) -> Figure:
     _text(figure, 0.87, words.result_title(result), fontsize=16, fontweight="bold")
     told = "  ".join(part for part in (words.result_sentence(result), str(summary["stop_text"] or "")) if part)
     _text(figure, 0.842, textwrap.fill(told, _COLUMNS), fontsize=9)
-    for index, (label, value) in enumerate(figures(summary)):
-        height = 0.80 - 0.021 * index
+    rows = device_figures(summary) if several else figures(summary)
+    _rows(figure, 0.80, rows)
+    if several:
+        _side_by_side(figure, 0.77 - _ROW * len(rows), runs)
+    _text(figure, 0.06, f"Session {session.id}", fontsize=7, color=PALETTE["faint"])
+    return figure
+
+
+_ROW = 0.021
+
+
+def _rows(figure: Figure, top: float, rows: Sequence[tuple[str, str]]) -> None:
+    for index, (label, value) in enumerate(rows):
+        height = top - _ROW * index
         _text(figure, height, label, fontsize=9, color=PALETTE["faint"])
         _text(figure, height, textwrap.shorten(value, 90), fontsize=9, left=0.34)
-    _text(figure, 0.06, f"Session {session.id}", fontsize=7, color=PALETTE["faint"])
+
+
+def _side_by_side(figure: Figure, top: float, runs: Sequence[Session]) -> None:
+    """The figures that matter most, a column for each channel."""
+    for place, each in enumerate(runs):
+        left = 0.34 + 0.3 * place
+        told = [
+            ("", f"Channel {(each.channel_number or 0) + 1}"),
+            *((label, value) for label, value, _ in _tiles(each)),
+        ]
+        for index, (label, value) in enumerate(told):
+            height = top - _ROW * index
+            weight = "bold" if not index else "normal"
+            _text(figure, height, value, fontsize=9, left=left, fontweight=weight)
+            if not place:
+                _text(figure, height, label, fontsize=9, color=PALETTE["faint"])
+
+
+def _tiles(session: Session) -> list[tuple[str, str, str]]:
+    summary = session.summary
+    return [("Ended", words.result_title(summary["result"]), ""), *tiles(summary, every=True)]
+
+
+def _channel_page(session: Session, channel: Session, page: int) -> Figure:
+    """What is a channel's own, before its plots."""
+    figure = _page(page)
+    number = (channel.channel_number or 0) + 1
+    _, own = channel_figures(session.summary["channels"])
+    _text(figure, 0.93, channel_title(channel), fontsize=16, fontweight="bold")
+    _text(figure, 0.905, channel_subtitle(channel), fontsize=8, color=PALETTE["faint"])
+    _rows(figure, 0.87, own[str(number)])
     return figure
 
 
@@ -69,21 +129,30 @@ def _text(figure: Figure, height: float, told: str, left: float = 0.08, **look: 
     figure.text(left, height, told, va="top", fontdict={"color": PALETTE["ink"], **look}, parse_math=False)
 
 
-def _lines(session: Session) -> Iterator[str]:
+def _lines(session: Session, runs: Sequence[Session]) -> Iterator[str]:
     """What happened, versions, values on the device, plan, profile: as plain lines."""
     yield "WHAT HAPPENED"
+    width = 7 if len(runs) == 1 else 9
     for t_s, who, what in timeline(session):
-        yield from _wrapped(f"{t_s:9.2f} s  {who:7}", what)
+        yield from _wrapped(f"{t_s:9.2f} s  {who:{width}}", what)
     yield from ("", "VERSIONS AND DIGESTS")
-    for label, value in versions_of(session.summary):
+    for label, value in versions_of(session.summary) if len(runs) == 1 else versions_of_channels(runs):
         yield from _wrapped(f"{label:24}", value)
-    yield from ("", "VALUES ON THE DEVICE")
-    for name, value in session.parameters().items():
-        yield f"{name:32}{value:>12}"
-    for title, key in (("PLAN", "plan"), ("HARDWARE PROFILE", "profile")):
-        yield from ("", title)
-        for line in str(session.meta.get(key) or "not recorded").splitlines():
-            yield from _wrapped("", line)
+    for each in runs:
+        of = "" if len(runs) == 1 else f", CHANNEL {(each.channel_number or 0) + 1}"
+        yield from ("", f"VALUES ON THE DEVICE{of}")
+        for name, value in each.parameters().items():
+            yield f"{name:32}{value:>12}"
+    yield from _text_of("PLAN", session.meta.get("plan"))
+    for each in runs:
+        of = "" if len(runs) == 1 else f", CHANNEL {(each.channel_number or 0) + 1}"
+        yield from _text_of(f"HARDWARE PROFILE{of}", each.meta.get("profile"))
+
+
+def _text_of(title: str, text: object) -> Iterator[str]:
+    yield from ("", title)
+    for line in str(text or "not recorded").splitlines():
+        yield from _wrapped("", line)
 
 
 def _wrapped(head: str, text: str) -> Iterator[str]:

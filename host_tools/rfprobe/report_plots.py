@@ -8,6 +8,7 @@ colour-blind (after Okabe and Ito), and no curve is told by its colour alone.
 import io
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -322,28 +323,53 @@ def svg(scene: Scene, panel: Panel, layout: Layout, view: View | None = None) ->
     return _inline(file.getvalue(), f"{layout.name}-{panel.key}", panel.title)
 
 
-def png(scene: Scene, title: str, dpi: int = 110) -> bytes:
-    """All plots below one another, in the light dress, as a PNG."""
+def png(scenes: Sequence[Scene], title: str, titles: Sequence[str], dpi: int = 110) -> bytes:
+    """As `picture`, as a PNG."""
     with mpl.rc_context(_settings(PICTURE)):
-        figure = picture(scene, title)
+        figure = picture(scenes, title, titles)
         file = io.BytesIO()
         FigureCanvasAgg(figure)
         figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
 
 
-def picture(scene: Scene, title: str) -> Figure:
-    """All plots below one another, in the light dress."""
-    drawn = panels(scene)
-    rows = max(1, len(drawn))
+def picture(scenes: Sequence[Scene], title: str, titles: Sequence[str]) -> Figure:
+    """All plots below one another, in the light dress; each of several scenes has a column, with one of `titles`."""
+    drawn = [{panel.key: panel for panel in panels(scene)} for scene in scenes]
+    keys = [key for key in _ORDER if any(key in each for each in drawn)]
+    rows, columns = max(1, len(keys)), len(scenes)
     with mpl.rc_context(_settings(PICTURE)):
-        figure = Figure(figsize=(PICTURE.width_in, PICTURE.height_in * rows / 4), facecolor="white")
+        size = (PICTURE.width_in * columns, PICTURE.height_in * rows / 4)
+        figure = Figure(figsize=size, facecolor="white")
         figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=PALETTE["ink"])
         figure.text(0.5, 0.012, NOT_A_MEDICAL_DEVICE, ha="center", fontsize=8, color=PALETTE["faint"])
-        for index, panel in enumerate(drawn):
-            _draw(figure.add_subplot(rows, 1, index + 1), scene, panel, PICTURE)
-        figure.subplots_adjust(0.08, 0.22 / rows + 0.01, 0.92, 1.0 - 0.32 / rows, hspace=0.45)
+        for row, key in enumerate(keys):
+            for column, (scene, each) in enumerate(zip(scenes, drawn, strict=True)):
+                if key in each:
+                    _draw(figure.add_subplot(rows, columns, row * columns + column + 1), scene, each[key], PICTURE)
+        top = 1.0 - 0.32 / rows if columns == 1 else _TITLE_AT - 0.8 / size[1]
+        figure.subplots_adjust(0.08 / columns, 0.22 / rows + 0.01, 1.0 - 0.08 / columns, top, hspace=0.45)
+        for column, told in enumerate(titles) if columns > 1 else ():
+            where = ((column + 0.08) / columns, _TITLE_AT - 0.45 / size[1])
+            figure.text(*where, told, fontsize=11, fontweight="bold", color=PALETTE["ink"])
     return figure
+
+
+_TITLE_AT = 0.98
+"""Top of a figure's title, of its height: matplotlib's own."""
+
+
+_ORDER = (
+    "temperatures",
+    "power",
+    "impedance",
+    "dose",
+    "box-tripped",
+    "box-temperatures",
+    "box-power",
+    "box-impedance",
+)
+"""Keys of the panels, from top to bottom."""
 
 
 def _settings(layout: Layout) -> dict[Any, Any]:

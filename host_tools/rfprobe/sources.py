@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
-from rfprobe.errors import BadInput, EnvironmentProblem
+from rfprobe.client import SECOND
+from rfprobe.errors import BadInput, EnvironmentProblem, ExpectedError
 from rfprobe.owner import Attached, Owner, Record, find_owner, take_port
 from rfprobe.ports import Port
 from rfprobe.replay import Replayed
@@ -31,10 +32,14 @@ Chunk = tuple[int, bytes]
 
 
 class Source(Protocol):
-    """`chunks` gives (host's time in ns, bytes), or None now and then while nothing comes; it ends with the source."""
+    """`chunks` gives (host's time in ns, bytes), or None now and then while nothing comes; it ends with the source.
+
+    `second` has the parameters of the device's second channel, where it has one and they are known.
+    """
 
     title: str
     parameters: dict[str, int]
+    second: dict[str, int]
     past: Path | None
 
     def chunks(self) -> Iterator[Chunk | None]: ...
@@ -54,6 +59,7 @@ class OwnerSource:
         self.title = f"{record.port}, {record.told()}"
         self.parameters: dict[str, int] = facts.get("parameters") or {}
         self.past = Path(facts["session"]) if facts.get("session") else None
+        self.second = _second_of_record(self.past)
 
     def chunks(self) -> Iterator[Chunk | None]:
         return self._attached.watch()
@@ -84,13 +90,17 @@ class PortSource:
     def __init__(self, name: str, directory: Path, what: str = "rfprobe monitor") -> None:
         self.title = f"{name}, watched"
         self.parameters: dict[str, int] = {}
+        self.second: dict[str, int] = {}
         self._port: Port = take_port(name)
         self._begun: list[Chunk] = []
+        self._has_second = False
         with ExitStack() as undone:
             undone.callback(self._port.close)
             self._ask()
             told = dict(self.parameters)
             meta: dict[str, Any] = {"kind": "watch", "port": name, "runtime": "board", "parameters": told}
+            if self.second:
+                meta["channels"] = [{"channel": number, "parameters": each} for number, each in self._told()]
             self._writer = SessionWriter.create(directory, "watch", "watch", meta)
             undone.callback(self._writer.close)
             facts = {"parameters": told, "session": str(self._writer.path.resolve()), "over": False}
@@ -99,26 +109,39 @@ class PortSource:
             undone.pop_all()
         self._decoder = FrameDecoder()
 
+    def _told(self) -> list[tuple[int, dict[str, int]]]:
+        return [(0, dict(self.parameters)), (1, dict(self.second))]
+
     def _ask(self) -> None:
         """HELLO, and which thermocouples there are: read-only verbs, which need no claim."""
         decoder = FrameDecoder()
         self._port.write(HELLO_LINE)
+        self._ask_channel(decoder, "GET", self.parameters)
+        if self._has_second:
+            self._ask_channel(decoder, f"GET{SECOND}", self.second)
+
+    def _ask_channel(self, decoder: FrameDecoder, verb: str, told: dict[str, int]) -> None:
         wanted = list(WATCHED_PARAMETERS)
         until = time.monotonic() + ASK_WITHIN_S
         while wanted and time.monotonic() < until:
-            self._port.write(f"GET {wanted[0]}\n".encode("ascii"))
+            self._port.write(f"{verb} {wanted[0]}\n".encode("ascii"))
             again = time.monotonic() + 0.2
-            while wanted and time.monotonic() < again and not self._answered(decoder, wanted):
+            while wanted and time.monotonic() < again and not self._answered(decoder, wanted, told):
                 time.sleep(PAUSE_S)
 
-    def _answered(self, decoder: FrameDecoder, wanted: list[str]) -> bool:
+    def _answered(self, decoder: FrameDecoder, wanted: list[str], told: dict[str, int]) -> bool:
         data = self._port.read()
         if data:
             self._begun.append((time.time_ns(), data))
+        of = 1 if told is self.second else 0
         for item in decoder.feed(data):
-            if isinstance(item, Frame) and item.type == protocol.ACK and item.value("key") < len(plan.NAMES):
-                self.parameters[plan.NAMES[item.value("key")]] = item.value("value")
-        if wanted[0] not in self.parameters:
+            if not isinstance(item, Frame):
+                continue
+            if item.type == protocol.HELLO:
+                self._has_second = item.hello.get("channels", "1") != "1"
+            elif item.type == protocol.ACK and item.channel == of and item.value("key") < len(plan.NAMES):
+                told[plan.NAMES[item.value("key")]] = item.value("value")
+        if wanted[0] not in told:
             return False
         wanted.pop(0)
         return True
@@ -174,6 +197,7 @@ class ReplaySource:
     def __init__(self, session: Session, speed: float) -> None:
         self.title = f"{session.id}, replayed"
         self.parameters = session.parameters()
+        self.second = _second_of(session)
         self._session = session
         self._played = Replayed(session, speed)
 
@@ -191,6 +215,23 @@ class ReplaySource:
 
     def close(self) -> None:
         self._session.close()
+
+
+def _second_of(session: Session) -> dict[str, int]:
+    """The second channel's parameters, where the session tells them."""
+    told = session.told_of_channel(1).get("parameters")
+    return cast(dict[str, int], told) if isinstance(told, dict) else {}
+
+
+def _second_of_record(path: Path | None) -> dict[str, int]:
+    """The same of what the owner records; what cannot be read is told when its past is shown."""
+    if path is None:
+        return {}
+    try:
+        with Session(path) as session:
+            return _second_of(session)
+    except ExpectedError:
+        return {}
 
 
 def past_of(source: Source) -> Iterator[Chunk]:

@@ -26,8 +26,8 @@ def dose_told(minutes: float | None) -> str:
     return f"{mantissa} · 10{str(int(exponent)).translate(_SUPERSCRIPT)} min"
 
 
-def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(label, value, note) of the figures that matter most."""
+def tiles(summary: Mapping[str, Any], every: bool = False) -> list[tuple[str, str, str]]:
+    """(label, value, note) of the figures that matter most; `every` one, or those that are known."""
     peak, dose = summary["peak_C"], summary["cem43_min"]
     settled = summary["settling_s"]
     rows = [
@@ -38,7 +38,7 @@ def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         *((f"Peak, {role}", number(peak[role], 1, "°C"), f"dose {dose_told(dose[role])}") for role in ROLES),
         ("Energy", number(summary["energy_J"], 0, "J"), f"RF on for {number(summary['rf_on_s'], 1, 's')}"),
     ]
-    return [row for row in rows if row[1] != UNKNOWN or row[0] in _ALWAYS]
+    return [row for row in rows if every or row[1] != UNKNOWN or row[0] in _ALWAYS]
 
 
 _ALWAYS = ("Overshoot", "Steady error", "Settled")
@@ -68,13 +68,18 @@ def channel_figures(
     """(what was set alike in all, the figures of each): a summary's `channels` in words."""
     told = {number: _known([*_verdict_rows(each), *_run_rows(each)]) for number, each in channels.items()}
     values = [dict(rows) for rows in told.values()]
-    alike = [row for row in next(iter(told.values())) if row[0] in _SET and all(each.get(row[0]) == row[1] for each in values)]
+    shared = next(iter(told.values()))
+    alike = [(label, value) for label, value in shared if label in _SET and _in_all(values, label, value)]
     probes = [("Probe", str(each["probe"] or UNKNOWN)) for each in channels.values()]
     own = {
         number: [probe, *(row for row in rows if row not in alike)]
         for probe, (number, rows) in zip(probes, told.items(), strict=True)
     }
     return alike, own
+
+
+def _in_all(told: Sequence[Mapping[str, str]], label: str, value: str) -> bool:
+    return all(each.get(label) == value for each in told)
 
 
 _SET = ("Mode", "Power asked for", "Target", "Judged on")

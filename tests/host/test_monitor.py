@@ -53,6 +53,7 @@ class FakeSource:
 
     def __init__(self, parameters: dict[str, int], chunks: list[Chunk]) -> None:
         self.parameters = parameters
+        self.second: dict[str, int] = {}
         self.stops = 0
         self.notes: list[str] = []
         self.ended = threading.Event()

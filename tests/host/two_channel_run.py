@@ -44,9 +44,7 @@ def two_channel_run(
         for seed, (tissue, each, told) in enumerate(zip(TISSUES, files, faults, strict=True), start=1)
     ]
     device = LockStep(plants[0], make_runtime("cpython", 77, "simpair", channels=2), second=plants[1])
-    client = RunClient(
-        values[0], protocol.protocol_digest(), second=values[1], black_box=FetchBox.AFTER_FAULT
-    )
+    client = RunClient(values[0], protocol.protocol_digest(), second=values[1], black_box=FetchBox.AFTER_FAULT)
     meta: dict[str, Any] = {
         "kind": "simulation",
         "started_utc": STARTED.isoformat(),

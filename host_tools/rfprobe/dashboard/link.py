@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -19,13 +18,16 @@ from rfprobe.errors import ExpectedError
 from rfprobe.owner import Attached, find_owner
 from rfprobe.session import Session
 from rfprobe.sources import Chunk, OwnerSource, PortSource, ReplaySource, Source, past_of
-from rfprobe.watched import Watched
+from rfprobe.watched import Watched, WatchedChannel
 
 LOOK_EVERY_s: Final = 0.3
 LET_GO_WITHIN_s: Final = 5.0
 WHAT: Final = "rfprobe dashboard"
 SPANS: Final = {"all": (0.1, True), "10 min": (1.0, False), "2 min": (0.2, False)}
 """What can be plotted: (a column's first width in s, whether it holds everything)."""
+
+Pictures = dict[str, Columns]
+"""One channel's, by span."""
 
 
 class Link:
@@ -34,7 +36,8 @@ class Link:
     def __init__(self, port: str | None, session: Session | None, speed: float, directory: Path) -> None:
         self.lock = threading.Lock()
         self.watched = Watched()
-        self.pictures: dict[str, Columns] = {}
+        self.pictures: list[Pictures] = [{}]
+        """By channel, of those that have said something."""
         self.source_count = 0
         """How many sources there were: with each, everything begins anew."""
         self.heard_s: float | None = None
@@ -125,7 +128,7 @@ class Link:
     def _begin(self, source: Source | None) -> None:
         self._show(*_nothing_heard(source))
 
-    def _show(self, watched: Watched, pictures: dict[str, Columns]) -> None:
+    def _show(self, watched: Watched, pictures: list[Pictures]) -> None:
         """Instead of what was shown before."""
         with self.lock:
             self.watched, self.pictures = watched, pictures
@@ -226,19 +229,28 @@ class Link:
         return stop_directly(self._port)
 
 
-def _nothing_heard(source: Source | None) -> tuple[Watched, dict[str, Columns]]:
+def _nothing_heard(source: Source | None) -> tuple[Watched, list[Pictures]]:
     """What is known of a source before anything came, and its empty plots."""
-    watched = Watched(dict(source.parameters) if source is not None else {})
-    pictures = {span: Columns(watched.names, width_s, whole=whole) for span, (width_s, whole) in SPANS.items()}
-    return watched, pictures
+    parameters, second = (source.parameters, source.second) if source is not None else ({}, {})
+    watched = Watched(dict(parameters), second_parameters=dict(second))
+    return watched, [_empty_pictures(watched)]
 
 
-def _add(watched: Watched, pictures: Mapping[str, Columns], chunk: Chunk) -> None:
-    """Take in a chunk, and plot what telemetry there is in it."""
-    known = len(watched.t_s)
+def _empty_pictures(channel: WatchedChannel) -> Pictures:
+    return {span: Columns(channel.names, width_s, whole=whole) for span, (width_s, whole) in SPANS.items()}
+
+
+def _add(watched: Watched, pictures: list[Pictures], chunk: Chunk) -> None:
+    """Take in a chunk, and plot what telemetry there is in it, each channel's into its own pictures."""
+    known = [len(channel.t_s) for channel in watched.channels]
     watched.feed(*chunk)
-    series = [watched.series[name] for name in watched.names]
-    for at in range(known, len(watched.t_s)):
-        row = [column[at] for column in series]
-        for columns in pictures.values():
-            columns.add(watched.t_s[at], row)
+    channels = watched.channels
+    if len(channels) > len(pictures):
+        pictures.append(_empty_pictures(channels[-1]))
+        known.append(0)
+    for channel, mine, first in zip(channels, pictures, known, strict=True):
+        series = [channel.series[name] for name in channel.names]
+        for at in range(first, len(channel.t_s)):
+            row = [column[at] for column in series]
+            for columns in mine.values():
+                columns.add(channel.t_s[at], row)

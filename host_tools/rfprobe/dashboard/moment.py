@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rfprobe import words
-from rfprobe.watched import Watched
+from rfprobe.watched import Watched, WatchedChannel
 from rfprobe_core import protocol
 
 STALE_s: Final = 0.5
@@ -48,26 +48,34 @@ class Moment:
 
 
 FIGURES: Final = ("set-point", "power", "impedance", "energy", "sample age", "lost", "dropped", "time")
+OF_THE_DEVICE: Final = ("lost", "dropped", "time")
+"""Figures that are not a channel's."""
 
 
-def moment(watched: Watched, age_s: float | None, link: str, live: bool) -> Moment:
-    """`age_s` ago something came; `link` says where from, or what is wrong with that; `live` whether more may come."""
+def moment(
+    watched: Watched, age_s: float | None, link: str, live: bool, channel: WatchedChannel | None = None
+) -> Moment:
+    """Of a channel, the first if not given.
+
+    `age_s` ago something came; `link` says where from, or what is wrong with that; `live` whether more may come.
+    """
+    channel = channel or watched
     silent = live and age_s is not None and age_s > STALE_s
     told_link = f"silent for {age_s:.1f} s" if silent else "live" if live and age_s is not None else link
-    state = watched.state
+    state = channel.state
     return Moment(
         state=words.STATES.get(state, state),
         kind="bad" if silent else _KINDS.get(state, ""),
-        detail=_detail(watched),
-        rf=_rf(watched, heard=live and not silent),
+        detail=_detail(channel),
+        rf=_rf(channel, heard=live and not silent),
         link=told_link,
         link_kind="bad" if silent or not live else "good",
-        places={name: _place(watched, name, where) for name, where in watched.places.items()},
-        figures=_figures(watched, age_s),
+        places={name: _place(channel, name, where) for name, where in channel.places.items()},
+        figures=_figures(watched, channel, age_s),
     )
 
 
-def _rf(watched: Watched, *, heard: bool) -> str:
+def _rf(watched: WatchedChannel, *, heard: bool) -> str:
     """What is known of RF. A run that is heard no more may still heat; RF that could not be switched off does."""
     last = watched.last
     if last is not None and words.name_of(protocol.CAUSES, last.value("cause")) in protocol.GRAVEST:
@@ -77,7 +85,7 @@ def _rf(watched: Watched, *, heard: bool) -> str:
     return "RF ON" if watched.state in HOT_STATES else "RF off"
 
 
-def _detail(watched: Watched) -> str:
+def _detail(watched: WatchedChannel) -> str:
     """How long it will take, or how it ended and why."""
     last = watched.last
     if last is None:
@@ -90,7 +98,7 @@ def _detail(watched: Watched) -> str:
     return f"{_clock(remaining_s)} left" if remaining_s and watched.state in ("HOLD", "COOLDOWN") else ""
 
 
-def _place(watched: Watched, name: str, where: int) -> Place:
+def _place(watched: WatchedChannel, name: str, where: int) -> Place:
     value = watched.latest(f"{name}_C")
     minutes = watched.dose_min.get(name)
     dose = "" if minutes is None else f"CEM43 {minutes:.{0 if minutes >= 100 else 2}f} min"
@@ -105,15 +113,15 @@ def _place(watched: Watched, name: str, where: int) -> Place:
     return Place(f"{value:.1f}", told_limit, dose, kind, level)
 
 
-def _figures(watched: Watched, age_s: float | None) -> dict[str, str]:
-    last = watched.last
+def _figures(watched: Watched, channel: WatchedChannel, age_s: float | None) -> dict[str, str]:
+    last = channel.last
     dropped = _UNKNOWN if watched.dropped is None else str(watched.dropped)
     values = {
-        "set-point": _told(watched.latest("setpoint_C"), 1, "°C"),
-        "power": _told(watched.latest("power_W"), 1, "W"),
-        "impedance": _told(watched.latest("impedance_ohm"), 0, "Ω"),
+        "set-point": _told(channel.latest("setpoint_C"), 1, "°C"),
+        "power": _told(channel.latest("power_W"), 1, "W"),
+        "impedance": _told(channel.latest("impedance_ohm"), 0, "Ω"),
         "energy": _UNKNOWN if last is None else f"{last.value('energy_mJ') / 1000:.0f} J",
-        "sample age": _age(watched, age_s),
+        "sample age": _age(channel, age_s),
         "lost": str(watched.decoder.lost),
         "dropped": dropped,
         "time": _clock(watched.now_s) if watched.heard_ns else _UNKNOWN,
@@ -121,7 +129,7 @@ def _figures(watched: Watched, age_s: float | None) -> dict[str, str]:
     return {name: values[name] for name in FIGURES}
 
 
-def _age(watched: Watched, age_s: float | None) -> str:
+def _age(watched: WatchedChannel, age_s: float | None) -> str:
     """Of the oldest reading: how old the device said it was, and how long ago it said so."""
     if watched.last is None or age_s is None:
         return _UNKNOWN

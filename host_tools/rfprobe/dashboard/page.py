@@ -28,7 +28,7 @@ from nicegui.client import Client
 from rfprobe.dashboard.door import Door
 from rfprobe.dashboard.launch import Launch
 from rfprobe.dashboard.link import SPANS, Link
-from rfprobe.dashboard.moment import FIGURES, Moment, Place, moment
+from rfprobe.dashboard.moment import FIGURES, OF_THE_DEVICE, Moment, Place, moment
 from rfprobe.dashboard.plot import Plot
 from rfprobe.words import NOT_A_MEDICAL_DEVICE
 
@@ -75,7 +75,8 @@ class Dashboard:
         link = self.link
         self._tend_launch()
         with link.lock:
-            now = moment(link.watched, link.age_s, link.told or link.title, link.live)
+            watched, told = link.watched, link.told or link.title
+            now = [moment(watched, link.age_s, told, link.live, channel) for channel in watched.channels]
             remarks, made = list(link.watched.remarks), link.watched.remarks_made
             for viewer in self._viewers.values():
                 if viewer.connected:
@@ -136,10 +137,15 @@ class Viewer:
         self._client = ui.context.client
         self._operator = operator
         self._span = "all"
+        self._shown = 0
+        """The channel that is plotted."""
         self._news: dict[str, Any] = {}
-        self._places: tuple[str, ...] = ()
-        self._tiles: dict[str, dict[str, ui.element]] = {}
-        self._figures: dict[str, ui.label] = {}
+        self._places: tuple[tuple[str, ...], ...] = ()
+        self._tiles: list[dict[str, dict[str, ui.element]]] = []
+        self._figures: list[dict[str, ui.label]] = []
+        self._names_of_first: dict[str, ui.label] = {}
+        self._heads: list[Head] = []
+        self._of_second: list[ui.element] = []
         self._remarks_shown = 0
         self._source_count = 0
         self._launch_told = ""
@@ -147,10 +153,10 @@ class Viewer:
         ui.add_css(_HERE / "page.css")
         ui.add_body_html((_HERE / "stop.html").read_text(encoding="utf-8"))
         self._build_dialogs()
-        with ui.element("main").classes("board"):
+        with ui.element("main").classes("board") as self._board:
             self._build_head()
             self._tiles_box = ui.element("section").classes("tiles")
-            self._build_figures()
+            self._build_figures(FIGURES)
             self._build_plot()
             with ui.element("section").classes("log card"):
                 self._log = ui.log(max_lines=LOG_LINES).props('aria-label="events"')
@@ -165,48 +171,86 @@ class Viewer:
     # What is built once
 
     def _build_head(self) -> None:
-        with ui.element("header").classes("head card") as self._head:
-            self._state = ui.label().classes("state").props('role="status"')
-            self._detail = ui.label().classes("detail")
-            self._rf = ui.label().classes("rf")
-            with ui.element("div").classes("tools"):
-                self._start = ui.button("Start…", color=None, on_click=self._open_start).props("outline no-caps")
-                self._note = ui.button("Note", color=None, on_click=self._note_dialog.open).props("outline no-caps")
-                self._become = ui.button("Operator", color=None, on_click=self._token_dialog.open)
-                self._become.props('flat no-caps icon="lock"')
-                dark = ui.dark_mode(None)
-                ui.button(color=None, on_click=lambda: _turn(dark)).props(
-                    'flat round icon="contrast" aria-label="light or dark"'
-                )
+        head = Head()
+        self._heads.append(head)
+        with head.box, ui.element("div").classes("tools"):
+            self._start = ui.button("Start…", color=None, on_click=self._open_start).props("outline no-caps")
+            self._note = ui.button("Note", color=None, on_click=self._note_dialog.open).props("outline no-caps")
+            self._become = ui.button("Operator", color=None, on_click=self._token_dialog.open)
+            self._become.props('flat no-caps icon="lock"')
+            dark = ui.dark_mode(None)
+            ui.button(color=None, on_click=lambda: _turn(dark)).props(
+                'flat round icon="contrast" aria-label="light or dark"'
+            )
         self._show_rights()
 
-    def _build_figures(self) -> None:
-        with ui.element("section").classes("figures card"):
-            for name in FIGURES:
+    def _build_figures(self, names: Sequence[str], before: str = "") -> ui.element:
+        labels: dict[str, ui.label] = {}
+        self._figures.append(labels)
+        with ui.element("section").classes("figures card") as box:
+            for name in names:
                 with ui.element("div").classes("figure"):
-                    ui.label(name).classes("label")
-                    self._figures[name] = ui.label("—").classes("value")
+                    named = ui.label(before + name).classes("label")
+                    if name not in OF_THE_DEVICE and not before:
+                        self._names_of_first[name] = named
+                    labels[name] = ui.label("—").classes("value")
+        return box
 
     def _build_plot(self) -> None:
-        with ui.element("section").classes("plot card"):
+        with ui.element("section").classes("plot card") as self._plot_box:
             spans = ui.toggle(list(SPANS), value=self._span, on_change=lambda event: self._look_at(event.value))
             spans.classes("spans").props("dense flat no-caps")
             self._plot = Plot().classes("chart")
 
-    def _build_tiles(self, names: Sequence[str]) -> None:
+    def _show_second(self, there: bool) -> None:
+        """What the second channel has of its own, where there is one."""
+        if there == bool(self._of_second):
+            return
+        for name, label in self._names_of_first.items():
+            _say(label, f"1 · {name}" if there else name)
+        if not there:
+            for each in self._of_second:
+                each.delete()
+            del self._heads[1:], self._figures[1:]
+            self._of_second = []
+            self._shown = 0
+            self._board.classes(remove="two")
+            return
+        self._board.classes(add="two")
+        with self._board:
+            head = Head()
+            figures = self._build_figures([name for name in FIGURES if name not in OF_THE_DEVICE], "2 · ")
+            self._heads.append(head)
+        with self._plot_box:
+            names = {0: "channel 1", 1: "channel 2"}
+            which = ui.toggle(names, value=self._shown, on_change=lambda event: self._look_at_channel(event.value))
+            which.classes("which").props("dense flat no-caps")
+        self._of_second = [head.box.classes("second"), figures.classes("second"), which]
+
+    def _build_tiles(self, places: Sequence[Sequence[str]]) -> None:
         self._tiles_box.clear()
-        self._tiles = {}
-        with self._tiles_box:
-            for name in names:
-                role = name.partition("_")[0]
-                with ui.element("article").classes(f"tile card {role if role in _ROLES else 'other'}") as tile:
-                    ui.label(name.replace("_", " ")).classes("name")
-                    parts: dict[str, ui.element] = {"tile": tile, "value": ui.label("--.-").classes("value")}
-                    with ui.element("div").classes("under"):
-                        parts["dose"], parts["limit"] = ui.label(), ui.label()
-                    with ui.element("div").classes("gauge"):
-                        parts["gauge"] = ui.element("div")
-                self._tiles[name] = parts
+        if len(places) == 1:
+            with self._tiles_box:
+                self._tiles = [self._tiles_of(places[0], "")]
+            return
+        self._tiles = []
+        for number, names in enumerate(places, start=1):
+            with self._tiles_box, ui.element("div").classes("column"):
+                self._tiles.append(self._tiles_of(names, f"{number} · "))
+
+    def _tiles_of(self, names: Sequence[str], before: str) -> dict[str, dict[str, ui.element]]:
+        tiles: dict[str, dict[str, ui.element]] = {}
+        for name in names:
+            role = name.partition("_")[0]
+            with ui.element("article").classes(f"tile card {role if role in _ROLES else 'other'}") as tile:
+                ui.label(before + name.replace("_", " ")).classes("name")
+                parts: dict[str, ui.element] = {"tile": tile, "value": ui.label("--.-").classes("value")}
+                with ui.element("div").classes("under"):
+                    parts["dose"], parts["limit"] = ui.label(), ui.label()
+                with ui.element("div").classes("gauge"):
+                    parts["gauge"] = ui.element("div")
+            tiles[name] = parts
+        return tiles
 
     def _build_dialogs(self) -> None:
         with ui.dialog() as self._token_dialog, ui.card().classes("dialog"):
@@ -234,28 +278,31 @@ class Viewer:
     def take_plot(self) -> None:
         """What is new in the plot; under the link's lock."""
         link = self._dashboard.link
-        which = (link.source_count, self._span)
-        self._news = self._plot.news(link.pictures[self._span], which, link.watched.limits_C())
+        shown = min(self._shown, len(link.pictures) - 1)
+        which = (link.source_count, self._span, shown)
+        limits_C = link.watched.channels[shown].limits_C()
+        self._news = self._plot.news(link.pictures[shown][self._span], which, limits_C)
         self._news |= {"span_s": SPAN_s[self._span], "now_s": link.watched.now_s}
         if link.source_count != self._source_count:
             self._source_count = link.source_count
             self._remarks_shown = 0
 
-    def refresh(self, now: Moment, remarks: Sequence[tuple[float, str]], made: int) -> None:
-        """Show this moment."""
+    def refresh(self, now: Sequence[Moment], remarks: Sequence[tuple[float, str]], made: int) -> None:
+        """Show this moment of each channel."""
         self._plot.add(self._news)
-        _say(self._state, now.state)
-        _say(self._detail, now.detail)
-        _say(self._rf, now.rf)
-        _mark(self._head, now.kind, ("hot", "armed", "bad", "good"))
-        _say(self._source, f"{self._dashboard.link.title} · {now.link}")
-        for name, value in now.figures.items():
-            _say(self._figures[name], value)
-        if tuple(now.places) != self._places:
-            self._places = tuple(now.places)
-            self._build_tiles(self._places)
-        for name, place in now.places.items():
-            self._show_place(self._tiles[name], place)
+        several = len(now) > 1
+        self._show_second(several)
+        _say(self._source, f"{self._dashboard.link.title} · {now[0].link}")
+        places = tuple(tuple(each.places) for each in now)
+        if places != self._places:
+            self._places = places
+            self._build_tiles(places)
+        for number, each in enumerate(now):
+            self._heads[number].show(each, f"{number + 1} · " if several else "")
+            for name, label in self._figures[number].items():
+                _say(label, each.figures[name])
+            for name, place in each.places.items():
+                self._show_place(self._tiles[number][name], place)
         fresh = min(made - self._remarks_shown, len(remarks))
         for t_s, text in remarks[len(remarks) - fresh :] if fresh > 0 else ():
             self._log.push(f"{t_s:8.1f} s   {text}")
@@ -298,6 +345,10 @@ class Viewer:
         if span in SPANS:
             self._span = span
 
+    def _look_at_channel(self, number: int) -> None:
+        if number in (0, 1):
+            self._shown = number
+
     def _try_token(self, token: ui.input) -> None:
         self._operator = self._dashboard.is_operator(token.value or "")
         token.value = ""
@@ -315,7 +366,7 @@ class Viewer:
             await asyncio.to_thread(self._dashboard.link.note, text[:500])
 
     def _open_start(self) -> None:
-        faulty = self._dashboard.link.watched.state == "FAULT"
+        faulty = any(channel.state == "FAULT" for channel in self._dashboard.link.watched.channels)
         self._acknowledge.value = False
         self._acknowledge.set_visibility(faulty)
         self._start_dialog.open()
@@ -357,6 +408,23 @@ class Viewer:
         if self._operator:
             launch.answer(arm)
         self._confirm_dialog.close()
+
+
+class Head:
+    """A channel's state, in colour."""
+
+    def __init__(self) -> None:
+        with ui.element("header").classes("head card") as self.box:
+            self._state = ui.label().classes("state").props('role="status"')
+            self._detail = ui.label().classes("detail")
+            self._rf = ui.label().classes("rf")
+
+    def show(self, now: Moment, before: str) -> None:
+        """Show this moment, with the channel's number `before` its state."""
+        _say(self._state, before + now.state)
+        _say(self._detail, now.detail)
+        _say(self._rf, now.rf)
+        _mark(self.box, now.kind, ("hot", "armed", "bad", "good"))
 
 
 def _say(label: ui.label, text: str) -> None:
