@@ -72,7 +72,7 @@ def test_two_channels_are_in_time_and_off_the_heap(image: Path, tmp_path: Path) 
     record = run_ticks(image, four_thermocouples(tmp_path), {"hold_ms": 1_000}, 300, channels=2)
     assert set(record.state[:250]) == {protocol.RAMP}
     assert_in_time(record, PAIR_MEDIAN_us, PAIR_WORST_us)
-    assert np.all(np.diff(record.telemetry_ticks) <= 6)  # of the second channel
+    assert np.all(np.diff(record.telemetry_ticks) <= 8)  # of the second channel, which has fewer ticks without a poll
 
 
 POWER = {"power_mW": 6_000, "target_mC": 80_000, "ramp_mC_per_s": 5_000, "hold_ms": 60_000, "max_rf_on_ms": 120_000}
