@@ -162,7 +162,7 @@ class Session:
         for view in self.runs():
             part: pd.DataFrame = getattr(view, name).copy()
             after = "utc" if "utc" in part else "t_s"
-            part.insert(part.columns.get_loc(after) + 1, "channel", view.channel_number or 0)
+            part.insert(list(part.columns).index(after) + 1, "channel", view.channel_number or 0)
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
@@ -175,7 +175,7 @@ class Session:
             return make(table, self.places())
         known = {number: self.channel(number).places() for number in self.channels}
         parts = [
-            make(rows, known.get(int(number), self.places())) for number, rows in table.groupby("channel", sort=True)
+            make(table[table["channel"] == number], known.get(number, self.places())) for number in self.telling
         ]
         if not parts:
             return make(table, self.places())
