@@ -306,7 +306,7 @@ def settings_table(parameters: dict[str, int]) -> str:
 
 def limits_table(parameters: dict[str, int]) -> str:
     """The device's limit table for these parameters: what was watched, and how soon each row acts."""
-    if set(parameters) != set(plan.NAMES):
+    if {*parameters, *_NEWER} != set(plan.NAMES):
         return "<p>not recorded</p>"
     values = plan.default_values()
     for name, value in parameters.items():
@@ -321,6 +321,10 @@ def limits_table(parameters: dict[str, int]) -> str:
         told += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
     head = "".join(f"<th>{word}</th>" for word in ("row", "least", "most", "", "samples", "then"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{told}</tbody></table>"
+
+
+_NEWER = ("channels",)
+"""Parameters that older sessions lack: what those did is their default."""
 
 
 def _bound(row: int, value: int | None) -> str:
