@@ -2,7 +2,7 @@
 
 import time
 
-from board import Board
+from board import make_board
 
 from rfprobe_core.pacing import Pacer
 from rfprobe_drivers.rig import build_controller
@@ -52,7 +52,7 @@ def _listen(board, controller, pacer):
 
 
 def main():
-    board = Board()
+    board = make_board()
     if board.service():
         return
     controller = build_controller(board)

@@ -30,3 +30,8 @@ class Board(Esp32Board):
             led=2,
             service=4,
         )
+
+
+def make_board():
+    """The board with the channels that are fitted: here never more than one."""
+    return Board()

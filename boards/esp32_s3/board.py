@@ -30,3 +30,8 @@ class Board(Esp32Board):
             led=17,
             service=16,
         )
+
+
+def make_board():
+    """The board with the channels that are fitted: here never more than one."""
+    return Board()

@@ -57,6 +57,12 @@ LED = const(25)
 SERVICE = const(9)  # held to ground at power-up: main.py leaves the board to the REPL
 SERVICE_FLAG = "service"  # a file of this name on the board does the same
 
+# The second channel, where it is fitted (pair_board.py). Its current reaches the chip by a switch, of which these are
+# the selection and the position that it shows; a position of low at power-up says that all of it is there.
+SWITCH = const(1)
+SWITCH_POSITION = const(10)
+_SETTLED_us = const(100)  # what a pull of 50 kΩ needs at a long wire, many times over
+
 INTERLOCK = const(0)
 FOOTSWITCH = const(1)
 
@@ -84,6 +90,7 @@ _PAD_OE = const(1 << 13)
 _FUNCTION_MASK = const(0x1F)
 
 _PIO0_SM0_EXECCTRL = const(0x502000CC)
+_STATE_MACHINE_SIZE = const(0x18)  # of its registers; the next one's follow
 _STATUS_IS_TX_EMPTY = const(0x1F)  # STATUS_SEL and STATUS_N
 _TX_LEVEL_BELOW_1 = const(0x01)
 
@@ -135,31 +142,12 @@ def _deadman():
     wrap()
 
 
-def _rf_pins_low():
-    """Both RF pins low, whatever function they had: straight line, no jump at which Ctrl-C could break in."""
-    mem32[_SIO_OUT_CLR] = _RF_PINS
-    mem32[_SIO_OE_SET] = _RF_PINS
-    mem32[_ENABLE_CTRL] = _FUNCTION_SIO
-    mem32[_DRIVE_CTRL] = _FUNCTION_SIO
-
-
-def rf_pins_are_low():
-    """Whether both RF pins are seen driven low by plain GPIO, at the pads too."""
-    return (
-        mem32[_ENABLE_CTRL] & _FUNCTION_MASK == _FUNCTION_SIO
-        and mem32[_DRIVE_CTRL] & _FUNCTION_MASK == _FUNCTION_SIO
-        and mem32[_ENABLE_STATUS] & _PAD_LEVEL_AND_OE == _PAD_OE
-        and mem32[_DRIVE_STATUS] & _PAD_LEVEL_AND_OE == _PAD_OE
-        and mem32[_SIO_GPIO_IN] & _RF_PINS == 0
-    )
-
-
-def _levels_of_enable():
-    """The levels that the enable pad shows within two periods of the wave: bit 0 low, bit 1 high."""
-    seen = 0
-    for _ in range(_LOOKS):
-        seen |= _HIGH if mem32[_SIO_GPIO_IN] & _ENABLE_BIT else _LOW
-    return seen
+def make_deadman(number, enable):
+    """State machine `number` of PIO 0, with the dead-man of the pin `enable`, which has the pin from then on, low."""
+    machine = rp2.StateMachine(number, _deadman, freq=_PIO_Hz, set_base=Pin(enable))
+    execctrl = _PIO0_SM0_EXECCTRL + number * _STATE_MACHINE_SIZE
+    mem32[execctrl] = mem32[execctrl] & ~_STATUS_IS_TX_EMPTY | _TX_LEVEL_BELOW_1
+    return machine
 
 
 class Board(CalibrationFiles):
@@ -171,7 +159,7 @@ class Board(CalibrationFiles):
 
     def __init__(self):
         """Claim the hardware, RF off, watchdog stopped."""
-        _rf_pins_low()
+        self._rf_pins_low()
         self.watchdog_stop()
         self._last_phase = _read_phase()
         self._reset_cause = _read_reset_cause()
@@ -193,9 +181,8 @@ class Board(CalibrationFiles):
         self._readback = Pin(ENABLE_READBACK, Pin.IN, Pin.PULL_DOWN)
         self._led = Pin(LED, Pin.OUT, value=0)
         self._drive = PWM(Pin(rf_pins.DRIVE), freq=DRIVE_Hz, duty_u16=0)
-        self._deadman = rp2.StateMachine(0, _deadman, freq=_PIO_Hz, set_base=Pin(rf_pins.ENABLE))
-        _rf_pins_low()  # PWM and StateMachine took the pins
-        mem32[_PIO0_SM0_EXECCTRL] = mem32[_PIO0_SM0_EXECCTRL] & ~_STATUS_IS_TX_EMPTY | _TX_LEVEL_BELOW_1
+        self._deadman = make_deadman(0, rf_pins.ENABLE)
+        self._rf_pins_low()  # PWM and StateMachine took the pins
         self._stdin = sys.stdin.buffer
         self._stdout = sys.stdout.buffer
         self._poll = select.poll()
@@ -232,7 +219,43 @@ class Board(CalibrationFiles):
         """Light the board's LED or not."""
         self._led(on)
 
-    # RF
+    # RF: the pins
+
+    def _rf_pins_low(self):
+        """Both RF pins low, whatever function they had: straight line, no jump at which Ctrl-C could break in."""
+        mem32[_SIO_OUT_CLR] = _RF_PINS
+        mem32[_SIO_OE_SET] = _RF_PINS
+        mem32[_ENABLE_CTRL] = _FUNCTION_SIO
+        mem32[_DRIVE_CTRL] = _FUNCTION_SIO
+
+    def rf_pins_are_low(self):
+        """Whether both RF pins are seen driven low by plain GPIO, at the pads too."""
+        return (
+            mem32[_ENABLE_CTRL] & _FUNCTION_MASK == _FUNCTION_SIO
+            and mem32[_DRIVE_CTRL] & _FUNCTION_MASK == _FUNCTION_SIO
+            and mem32[_ENABLE_STATUS] & _PAD_LEVEL_AND_OE == _PAD_OE
+            and mem32[_DRIVE_STATUS] & _PAD_LEVEL_AND_OE == _PAD_OE
+            and mem32[_SIO_GPIO_IN] & _RF_PINS == 0
+        )
+
+    def _give_rf_pins(self):
+        """To the dead-man and the PWM."""
+        mem32[_ENABLE_CTRL] = _FUNCTION_PIO0
+        mem32[_DRIVE_CTRL] = _FUNCTION_PWM
+
+    def _enable_pin_low(self):
+        mem32[_SIO_OUT_CLR] = _ENABLE_BIT
+        mem32[_SIO_OE_SET] = _ENABLE_BIT
+        mem32[_ENABLE_CTRL] = _FUNCTION_SIO
+
+    def _levels_of_enable(self):
+        """The levels that the enable pad shows within two periods of the wave: bit 0 low, bit 1 high."""
+        seen = 0
+        for _ in range(_LOOKS):
+            seen |= _HIGH if mem32[_SIO_GPIO_IN] & _ENABLE_BIT else _LOW
+        return seen
+
+    # RF: what the controller does with them
 
     def rf_connect(self):
         """Give the RF pins to the dead-man and the PWM, both at rest: no RF until `feed` and `set_duty`."""
@@ -247,8 +270,7 @@ class Board(CalibrationFiles):
         deadman.put(_PERIODS_PER_FEED - 1)
         deadman.exec(_PULL_NOBLOCK)
         deadman.exec(_MOV_ISR_OSR)
-        mem32[_ENABLE_CTRL] = _FUNCTION_PIO0
-        mem32[_DRIVE_CTRL] = _FUNCTION_PWM
+        self._give_rf_pins()
         deadman.active(1)
         self._feeding = True
 
@@ -259,10 +281,10 @@ class Board(CalibrationFiles):
         """
         self.rf_connect()
         self.feed()
-        toggled = _levels_of_enable() == _HIGH_AND_LOW
+        toggled = self._levels_of_enable() == _HIGH_AND_LOW
         time.sleep_us(DEADMAN_HOLD_us)
-        stopped = _levels_of_enable() == _LOW
-        self.safe_off()
+        stopped = self._levels_of_enable() == _LOW
+        self.rf_off()
         if not toggled:
             return 1
         return 0 if stopped else 2
@@ -285,9 +307,7 @@ class Board(CalibrationFiles):
 
     def enable_low(self):
         """Take the enable pin from the dead-man and hold it low. `rf_connect` gives it back."""
-        mem32[_SIO_OUT_CLR] = _ENABLE_BIT
-        mem32[_SIO_OE_SET] = _ENABLE_BIT
-        mem32[_ENABLE_CTRL] = _FUNCTION_SIO
+        self._enable_pin_low()
         self._feeding = False
         self._deadman.active(0)
 
@@ -296,22 +316,24 @@ class Board(CalibrationFiles):
 
         Ctrl-C is held off meanwhile; one that was already on its way is swallowed and sets `interrupted`.
         """
-        _rf_pins_low()
+        self._rf_pins_low()
         micropython.kbd_intr(-1)
         try:
-            verified = self._finish_off()
+            verified = self.rf_off()
         except KeyboardInterrupt:  # it was pending; with kbd_intr(-1) there can be no second one
             self.interrupted = True
-            verified = self._finish_off()
+            verified = self.rf_off()
         micropython.kbd_intr(3)
         return verified
 
-    def _finish_off(self):
+    def rf_off(self):
+        """As safe_off, but for Ctrl-C, which breaks it off once the pins are low: the way out is safe_off's then."""
+        self._rf_pins_low()
         self._feeding = False
         self._deadman.active(0)
         self._drive.duty_u16(0)
-        _rf_pins_low()
-        return rf_pins_are_low()
+        self._rf_pins_low()
+        return self.rf_pins_are_low()
 
     # The link
 
@@ -398,3 +420,15 @@ def _read_phase():
 def _read_reset_cause():
     # machine.reset_cause() does not tell a time-out from machine.reset().
     return mem32[_WATCHDOG_REASON] & 3
+
+
+def make_board():
+    """The board with the channels that are fitted, which is looked at once: now."""
+    Pin(SWITCH, Pin.IN, Pin.PULL_DOWN)  # before a soft reset it may have been high
+    position = Pin(SWITCH_POSITION, Pin.IN, Pin.PULL_UP)
+    time.sleep_us(_SETTLED_us)
+    if position():
+        return Board()
+    from pair_board import PairBoard
+
+    return PairBoard()

@@ -442,7 +442,8 @@ class Controller:
         """Make what is due, and send one frame if the link is ready.
 
         While energised a tick that polls does nothing here, one that judges the tip may make a frame, any other makes
-        one or seals and sends one. What is due and not done waits for the next tick.
+        one or seals and sends one. One that has switched RF off sends none: it has done enough. What is due and not done
+        waits for the next tick.
         """
         sequence = self.sequence
         reporter = self.reporter
@@ -457,7 +458,11 @@ class Controller:
             self._dose_due = True
         elif tick % _HEALTH_TICKS == 4:
             self._health_due = True
-        if not sequence.energised() or self._telemetry_ticks < _SPARING_TICKS:
+        if not sequence.energised():
+            self._make_due()
+            if self._off_ticks or self._telemetry_ticks < _SPARING_TICKS:
+                reporter.pump(self.board)
+        elif self._telemetry_ticks < _SPARING_TICKS:
             self._make_due()
             reporter.pump(self.board)
         elif self._polled < 0 and not self._make_due() and self._watched_tick != tick:

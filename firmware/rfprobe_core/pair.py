@@ -10,7 +10,7 @@ from rfprobe_core.constant import const
 from rfprobe_core.controller import Controller
 from rfprobe_core.meter import TickMeter
 from rfprobe_core.pair_commands import PairCommands
-from rfprobe_core.plan import CHANNEL_BITS, CHANNELS, INDEX
+from rfprobe_core.plan import CHANNELS, INDEX
 from rfprobe_core.protocol import ACK_OK, ACK_WRONG_STATE, CAUSE, NO_ROW
 from rfprobe_core.reporter import Reporter
 
@@ -66,7 +66,9 @@ class SecondChannel(Channel):
         self.power.measure(sense.voltage_mV, sense.current_uA, self._elapsed, self._max_energy_mJ)
         self._polled = -1
         self._believed = False
-        phase = (self.tick_count + 1) % self._poll_ticks
+        phase = self.tick_count % self._poll_ticks + 1  # one tick ahead, and there the count may not go
+        if phase == self._poll_ticks:
+            phase = 0
         place = _POLL_AT[phase]
         if place < self._fitted:
             self._poll(place)
@@ -183,12 +185,13 @@ class Pair:
     def take_stock(self):
         """Who runs, and what ARM has to quote: as the channel that was configured last has it, if all agree."""
         wanted = self.channels[self.configured_last].values[INDEX["channels"]]
-        self._running = self._runs[wanted]
-        self.digest = 0
-        for number, channel in enumerate(self.channels):
-            if wanted & CHANNEL_BITS[number] and self.digest >= 0:
-                agrees = channel.digest >= 0 and channel.values[INDEX["channels"]] == wanted
-                self.digest = plan.joint_digest((self.digest, channel.digest)) if agrees else -1
+        running = self._runs[int(wanted)]
+        digest = 0
+        for channel in running:
+            agrees = channel.digest >= 0 and channel.values[INDEX["channels"]] == wanted
+            digest = plan.joined(digest, channel.digest) if agrees and digest >= 0 else -1
+        self._running = running
+        self.digest = digest
 
     def arm(self):
         """The first step towards heat, of each channel that runs, or of none; an ACK code."""
@@ -228,7 +231,7 @@ class Pair:
     def acknowledge(self):
         """Clear what both show of their last run; an ACK code. Enables nothing."""
         for channel in self.channels:
-            if not channel.sequence.state == protocol.IDLE and channel.sequence.state < protocol.DONE:
+            if channel.sequence.state != protocol.IDLE and channel.sequence.state < protocol.DONE:
                 return ACK_WRONG_STATE
         for channel in self.channels:
             channel.acknowledge()

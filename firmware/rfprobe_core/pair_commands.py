@@ -44,7 +44,8 @@ class PairCommands(Commands):
         self._named = -1
         Commands._line(self, c)
         c.reporter.channel = 0
-        c.take_stock()
+        if c.sequence.at_rest():  # under way nothing can have changed; and it allocates
+            c.take_stock()
 
     def _do(self, c, command_id, verb, at):
         if self._named < 0:

@@ -320,9 +320,6 @@ def digest(values, group=None):
     return (full[0] << 20 | full[1] << 12 | full[2] << 4 | full[3] >> 4) & 0x0FFFFFFF
 
 
-def joint_digest(digests):
-    """What ARM quotes for several channels together, in the order of their numbers; of one alone it is its own."""
-    joint = 0
-    for each in digests:
-        joint = ((joint & 0x00FFFFFF) << 4 | joint >> 24) ^ each  # 28 bits, turned by four and mixed
-    return joint
+def joined(digest, another):
+    """What ARM quotes for several channels together: begun with 0, joined one by one; of one alone it is its own."""
+    return ((digest & 0x00FFFFFF) << 4 | digest >> 24) ^ another  # 28 bits, turned by four and mixed

@@ -1,12 +1,11 @@
 """One channel's part of a board that has two: what its controller finds where the only one finds the whole board.
 
-The board has `rf`, for each channel what holds its enable and its drive, and its other seams for both: chip selects,
-ADC channels and interlocks one channel after the other. What they share is done when the last of them wants it.
+The board has `rf`, for each channel what holds its enable, its drive and its sense, and its other seams for both: chip
+selects and interlocks one channel after the other. What they share is done when the last of them wants it.
 """
 
 from rfprobe_core.plan import THERMOCOUPLES
 
-ADC_PER_CHANNEL = 2
 COPIES = 2  # of each channel's calibration
 FOOTSWITCH = 1
 INTERLOCKS = (0, 2)  # inputs of the board: the foot-switch is between them, and both channels'
@@ -34,7 +33,6 @@ class ChannelBoard:
         self._channel = channel
         self._bit = 1 << channel
         self._first_select = THERMOCOUPLES * channel
-        self._first_adc = ADC_PER_CHANNEL * channel
         self._interlock = INTERLOCKS[channel]
         self.name = board.name
         self.dead_man = board.dead_man
@@ -46,6 +44,7 @@ class ChannelBoard:
         self.reset_cause = board.reset_cause
         self.last_phase = board.last_phase
         self.watchdog_feed = board.watchdog_feed
+        self.read_adc = rf.read_adc
         self.feed = rf.feed
         self.set_duty = rf.set_duty
         self.read_enable = rf.read_enable
@@ -56,9 +55,6 @@ class ChannelBoard:
 
     def spi_transfer(self, place, buf):
         self._board.spi_transfer(self._first_select + place, buf)
-
-    def read_adc(self, channel):
-        return self._board.read_adc(self._first_adc + channel)
 
     def read_input(self, which):
         return self._board.read_input(which if which == FOOTSWITCH else self._interlock)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import reduce
 from typing import Final
 
 from rfprobe.box_fetch import BoxFetch
@@ -311,7 +312,8 @@ class RunClient:
     @property
     def digest(self) -> int:
         """The digest over all values, which ARM quotes; the device's own part counts once it was told."""
-        return plan.joint_digest(each.digest for each in self.channels)
+        joint: int = reduce(plan.joined, (each.digest for each in self.channels), 0)
+        return joint
 
     @property
     def configured(self) -> bool:

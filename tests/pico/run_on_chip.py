@@ -16,11 +16,12 @@ from rfprobe.probe_file import ProbeFile, device_values
 from rfprobe.resources import shipped
 from rfprobe.sim.emulated_pico import Edge
 from rfprobe.sim.lockstep import LockStep
-from rfprobe.sim.pico_runtime import DRIVE_PIN, PicoRuntime
+from rfprobe.sim.pico_runtime import PicoRuntime
 from rfprobe.sim.plant import Plant
 from rfprobe.sim.tissue import load_tissue
 from rfprobe.wire import Frame, FrameDecoder
 from rfprobe_core import protocol
+from rfprobe_core.plan import CHANNEL_BITS, CHANNELS
 
 PLAN = {
     "target_mC": 39_000,
@@ -29,8 +30,8 @@ PLAN = {
     "hold_ms": 60_000,
     "max_rf_on_ms": 90_000,
 }
-MARK_PIN = 15
-FIRST_MISHAP_PIN = 10
+MARK_PIN = 25
+MISHAP_SCRATCH = 3
 MISHAPS = (
     "none",
     "python_loop",
@@ -48,24 +49,34 @@ HOLD_WITHIN_TICKS = 1_500
 
 
 class TracedRuntime(PicoRuntime):
-    """Keeps every edge of the enable pin."""
+    """Keeps every edge of the enable pins."""
 
     def _forget_edges(self) -> None:
         pass
 
 
 class ChipRun:
-    """Chip, tissue and host in lock step; all edges of the enable pin and of the marker are kept from power-on."""
+    """Chip, tissue and host in lock step; all edges of the enable pins and of the marker are kept from power-on.
 
-    def __init__(self, image: Path, probe: ProbeFile, changes: Mapping[str, int] | None = None) -> None:
+    With two channels each has a probe like the other's in tissue like the other's, of another seed.
+    """
+
+    def __init__(
+        self, image: Path, probe: ProbeFile, changes: Mapping[str, int] | None = None, channels: int = 1
+    ) -> None:
         plan = read_plan(shipped("plans") / "vertebra-70C.toml")
         values = device_values(plan, probe) | PLAN | (changes or {})
-        self.plant = Plant(load_tissue("vertebra"), probe, seed=1)
-        self.runtime = TracedRuntime(image)
+        if channels == CHANNELS:
+            values["channels"] = sum(CHANNEL_BITS)
+        self.plants = [Plant(load_tissue("vertebra"), probe, seed=1 + number) for number in range(channels)]
+        self.plant = self.plants[0]
+        self.runtime = TracedRuntime(image, channels=channels)
         self.pico = self.runtime.pico
-        self.device = LockStep(self.plant, self.runtime)
-        self.client = RunClient(values, protocol.protocol_digest())
-        self.enable = self.runtime.enable_trace
+        second = self.plants[1] if channels == CHANNELS else None
+        self.device = LockStep(self.plant, self.runtime, second=second)
+        self.client = RunClient(values, protocol.protocol_digest(), second=values)
+        self.enables = [wires.enable_trace for wires in self.runtime.wires]
+        self.enable = self.enables[0]
         self.mark = self.pico.watch(MARK_PIN)
         self.text = ""
         self.frames: list[Frame] = []
@@ -86,7 +97,11 @@ class ChipRun:
                     self.idle_after_us = self.pico.time_us
             else:
                 self.text += item
-        self.most_drive = max(self.most_drive, self.pico.pwm(DRIVE_PIN).duty_u16)
+        self.most_drive = max(self.most_drive, *self.duties())
+
+    def duties(self) -> list[int]:
+        """What each channel's drive is now, 0…65535."""
+        return [self.pico.pwm(wires.pins.drive).duty_u16 for wires in self.runtime.wires]
 
     def to_state(self, state: int) -> None:
         """As the client does it, until the device tells of `state`."""
@@ -99,9 +114,7 @@ class ChipRun:
 
     def work(self, mishap: str) -> None:
         """Let a mishap happen in the next tick, or none."""
-        number = MISHAPS.index(mishap)
-        for bit in range(4):
-            self.pico.set_input(FIRST_MISHAP_PIN + bit, number >> bit & 1)
+        self.pico.write_scratch(MISHAP_SCRATCH, MISHAPS.index(mishap))
 
     def expect(self, pattern: str, ticks: int) -> re.Match[str]:
         """Silently go on until the text between frames matches."""

@@ -28,7 +28,7 @@ def assert_at_rest(bench: Bench, duration_us: float) -> None:
 def test_rf_pins_stay_low_from_reset_to_prompt(bench: Bench) -> None:
     assert [edge.level for edge in bench.enable] == [0]
     assert [edge.level for edge in bench.drive] == [0]
-    for pin in (2, 3):
+    for pin in (2, 3, 4, 5):  # the second channel's too, though none is fitted
         state = bench.pico.pin_state(pin)
         assert (state.function, state.output_enabled, state.level) == ("sio", True, 0)
 
@@ -137,10 +137,14 @@ def test_safe_off_tells_when_a_pin_is_not_low(bench: Bench) -> None:
 
 def test_the_same_pins_in_c_and_python(repo_root) -> None:
     board = repo_root / "boards" / "rpi_pico"
-    in_c = re.findall(r"#define RFPROBE_(\w+)_GPIO \((\d+)\)", (board / "micropython" / "rf_pins.c").read_text())
-    in_python = re.findall(r"^(ENABLE|DRIVE) = (\d+)$", (board / "rf_pins.py").read_text(), re.MULTILINE)
-    registers = (board / "board.py").read_text()
+    hook = (board / "micropython" / "rf_pins.c").read_text()
+    in_c = re.findall(r"#define RFPROBE_(\w+)_GPIO \((\d+)\)", hook)
+    in_python = re.findall(r"^(\w+) = (\d+)$", (board / "rf_pins.py").read_text(), re.MULTILINE)
+    registers = (board / "board.py").read_text() + (board / "pair_board.py").read_text()
     assert sorted(in_c) == sorted(in_python)
+    assert {name for name, _ in in_python} == {"ENABLE", "DRIVE", "ENABLE_2", "DRIVE_2"}
     for name, number in in_python:
+        assert f"drive_low(RFPROBE_{name}_GPIO);" in hook
+        assert f"Pin({name}, Pin.OUT, value=0)" in (board / "rf_pins.py").read_text()
         assert f"_{name}_STATUS = const(0x40014000 + 8 * {number})" in registers
         assert f"_{name}_CTRL = const(0x40014004 + 8 * {number})" in registers

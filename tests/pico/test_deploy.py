@@ -20,7 +20,7 @@ from rfprobe.sim.pico_port import PicoPort, serve_tcp
 
 pytestmark = [pytest.mark.pico, pytest.mark.slow]
 
-OF_THE_BOARD = ["board.mpy", "calibration_files.mpy", "rf_pins.mpy"]
+OF_THE_BOARD = ["board.mpy", "calibration_files.mpy", "pair_board.mpy", "rf_pins.mpy"]
 PLACES = ["boot.py", "main.py", *OF_THE_BOARD, "extra/__init__.mpy", "extra/one.mpy", MANIFEST]
 
 

@@ -30,7 +30,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"needs a firmware image: {problem}")
 
 
-def assert_in_time(record: TickRecord) -> None:
+def assert_in_time(record: TickRecord, channels: int = 1) -> None:
     figures = (
         f"{len(record.cost_us)} ticks: median {np.median(record.cost_us):.0f} µs, worst {record.cost_us.max()}, "
         f"late {record.late_us.max()} at most, "
@@ -38,8 +38,8 @@ def assert_in_time(record: TickRecord) -> None:
     )
     print(figures)
     assert len(safety.ROWS) >= 32
-    assert np.median(record.cost_us) <= MEDIAN_us, figures
-    assert record.cost_us.max() <= WORST_us, figures
+    assert np.median(record.cost_us) <= channels * MEDIAN_us, figures
+    assert record.cost_us.max() <= channels * WORST_us, figures
     # the lease is renewed meanwhile: command traffic makes no tick late
     assert record.late_us.max() <= LATE_us, figures
     assert record.missed == 0, figures
@@ -60,6 +60,15 @@ def test_ramp_is_in_time_and_off_the_heap(ramp: TickRecord) -> None:
 
 def test_telemetry_is_never_more_than_a_tick_off(ramp: TickRecord) -> None:
     assert np.all(np.diff(ramp.telemetry_ticks) <= 6)
+
+
+@pytest.mark.long
+def test_two_channels_are_in_time_and_off_the_heap(image: Path, tmp_path: Path) -> None:
+    """Two ticks, one after the other: no more than two boards would take. So 7 ms of each 10 are left for commands."""
+    record = run_ticks(image, four_thermocouples(tmp_path), {"hold_ms": 1_000}, 300, channels=2)
+    assert set(record.state[:250]) == {protocol.RAMP}
+    assert_in_time(record, channels=2)
+    assert np.all(np.diff(record.telemetry_ticks) <= 6)  # of the second channel
 
 
 TO_REST_us = 2_000

@@ -22,6 +22,7 @@ from rfprobe.sim.pico_runtime import PicoRuntime
 from rfprobe.sim.plant import Plant
 from rfprobe.sim.tissue import load_tissue
 from rfprobe_core import protocol
+from rfprobe_core.plan import CHANNEL_BITS, CHANNELS
 
 MEASURING = Path(__file__).parent / "tick_cost"
 SET_UP_TICKS = 1_000
@@ -77,15 +78,21 @@ def four_thermocouples(folder: Path) -> ProbeFile:
 
 
 def run_ticks(
-    image: Path, probe: ProbeFile, changes: Mapping[str, int], ticks: int, faults: Sequence[str] = ()
+    image: Path, probe: ProbeFile, changes: Mapping[str, int], ticks: int, faults: Sequence[str] = (), channels: int = 1
 ) -> TickRecord:
-    """Run a plan until `ticks` ticks after RF came on first, then interrupt it and read what the board kept."""
+    """Run a plan until `ticks` ticks after RF came on first, then interrupt it and read what the board kept.
+
+    With two channels both run it, in tissue alike; a tick's cost is that of both, and its state the first's.
+    """
     plan = read_plan(shipped("plans") / "vertebra-70C.toml")
     values = device_values(plan, probe) | PLAN | changes
     plant = Plant(load_tissue("vertebra"), probe, 1, [parse_fault(each, probe.roles) for each in faults])
-    runtime = PicoRuntime(image, file_system("exact"))
-    device = LockStep(plant, runtime)
-    client = RunClient(values, protocol.protocol_digest())
+    second = Plant(load_tissue("vertebra"), probe, 2) if channels == CHANNELS else None
+    if second is not None:
+        values["channels"] = sum(CHANNEL_BITS)
+    runtime = PicoRuntime(image, file_system("exact", channels=channels), channels)
+    device = LockStep(plant, runtime, second=second)
+    client = RunClient(values, protocol.protocol_digest(), second=values)
     told: list[int] = []
     end = math.inf
     while plant.tick < end:
@@ -93,7 +100,9 @@ def run_ticks(
             end = plant.tick + ticks
         assert plant.tick < ticks + SET_UP_TICKS, (client.phase, client.refusal)
         for frame in client.feed(device.exchange(client.poll(plant.t_s)), plant.t_s):
-            if not isinstance(frame, str) and frame.type == protocol.TELEMETRY and frame.state >= protocol.RAMP:
+            if isinstance(frame, str) or frame.type != protocol.TELEMETRY:
+                continue
+            if frame.state >= protocol.RAMP and frame.channel == channels - 1:
                 told.append(frame.tick)
         assert not client.over, (client.result, client.cause, client.refusal)
     return _read_out(runtime, tuple(told))

@@ -77,6 +77,7 @@ class ScriptedBoard:
 
     name = "scripted"
     dead_man = "scripted"
+    channels = 1
 
     def __init__(self) -> None:
         self.now_us = 0

@@ -32,7 +32,7 @@ def fetched(bench: Bench, first: int = 0, most: int = RECORDS) -> list[dict[str,
 def answers(bench: Bench, line: bytes) -> list[int]:
     bench.board.sent.clear()
     bench.say(line)
-    bench.tick(3)
+    bench.tick(4)
     return [frame.value("code") for frame in frames(bench.board.sent) if frame.type == p.ACK]
 
 

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from rfprobe.client import FetchBox
 from rfprobe.sim.onboard import exchange
 from rfprobe.sim.onboard.board import VirtualBoard
+from rfprobe.sim.onboard.pair_board import VirtualPairBoard
 from rfprobe.wire import command_line
 from rfprobe_core import plan, protocol
 from rfprobe_core.thermometry import Thermocouple
+from tests.runtimes.pair_loop import run_pair
 from tests.unit.scripted_board import NONCE, Bench, ScriptedBoard, table
 from tests.unit.small_integers import LARGEST, SMALLEST, Checked, OutOfBoundsError
 from tests.unit.whole_run import closed_loop
@@ -33,7 +36,7 @@ AT_REST = {
     "safety._place": "while the module is loaded",
     "safety.describe": "on the host, for people",
     "controller._python": "HELLO: text",
-    "controller.Controller.say_hello": "HELLO: text",
+    "controller.Controller.hello_fields": "HELLO: text",
     "lines.word_hash": "while the module is loaded",
     "kernels._crc_table": "while the module is loaded",
 }
@@ -101,6 +104,7 @@ def _reconciled(values: dict[str, int]) -> dict[str, int]:
     mode = values["mode"] if values["mode"] in plan.MODES_AVAILABLE else plan.MODE_TEMPERATURE
     ends = [end for end in plan.ENDS[mode] if fitted > 2 or end not in (plan.END_DOSE, plan.END_BOUNDARY)]
     values |= {
+        "channels": plan.CHANNEL_BITS[0],
         "mode": mode,
         "end_by": ends[values["end_by"] % len(ends)],
         "power_mW": min(values["power_mW"], values["max_power_mW"], values["stage_power_mW"]),
@@ -761,6 +765,43 @@ def a_closed_loop(checked: Checked, examples: int) -> None:
 
     client = closed_loop(device, start_us, target_mC=42_000)
     assert client.result == "completed"
+
+
+class _CheckedDevice:
+    """A pair of checked controllers on a virtual board, as a runtime."""
+
+    name = "checked"
+
+    def __init__(self, checked: Checked, start_us: int) -> None:
+        self.board = VirtualPairBoard(NONCE, "u")
+        self.controller = checked.module("rfprobe_drivers.rig").build_controller(self.board, protocol.U32_MAX - 300)
+        self._pacer = checked.module("rfprobe_core.pacing").Pacer(start_us)
+
+    def exchange(self, stimulus: bytes) -> bytearray:
+        self.board.load(stimulus)
+        self.controller.rest()
+        self.controller.listen(exchange.RX_MAX)
+        elapsed = self._pacer.elapsed(self.board.ticks_us())
+        if elapsed:
+            self.controller.tick(elapsed, self._pacer.late_us)
+            self.controller.meter.note(7_000, self._pacer.late_us, elapsed)
+        response: bytearray = self.board.store()
+        return response
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@exercise
+def two_channels(checked: Checked, examples: int) -> None:
+    """Both heated to the end, one faulted, one refused, and every way out; `examples` do not change what is run."""
+    for faults in ([], ["2/open:control@5"], ["stage_off@5"], ["2/interlock@0"]):
+        device = _CheckedDevice(checked, 0)
+        run_pair(device, faults, black_box=FetchBox.AFTER_FAULT, target_mC=42_000, hold_ms=500)
+        device.controller.channels[1].store_calibration()
+        device.controller.interrupted()
+        device.controller.unexpected()
+        device.board.safe_off()
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ def test_power_up_values_cannot_be_armed() -> None:
 PULSED = {"mode": plan.MODE_PULSED, "target_mC": 42_000, "max_temperature_mC": 45_000}
 
 BREAKERS = [
+    ("channels", {"channels": 2}),
+    ("channels", {"channels": 3}),
     ("target_mC", {"target_mC": 90_000}),
     ("target_mC", {"target_mC": 90_001}),
     ("min_impedance_mohm", {"min_impedance_mohm": 100_000, "max_impedance_mohm": 100_000}),
@@ -74,7 +76,7 @@ BREAKERS = [
 
 @pytest.mark.parametrize(("blamed", "change"), BREAKERS, ids=[f"{name}-{change}" for name, change in BREAKERS])
 def test_a_contradiction_is_found_and_blamed_on_a_parameter(blamed: str, change: dict[str, int]) -> None:
-    found = plan.contradiction(table(GOOD | change))
+    found = plan.contradiction(table(GOOD | change), channels=1)
     assert found >= 0
     assert CONTRADICTIONS[found][0] == blamed
 
@@ -90,7 +92,7 @@ def test_every_mode_has_values_that_contradict_nothing(mode: int) -> None:
 
 
 def test_every_contradiction_but_the_missing_mode_can_be_run_into() -> None:
-    found = {plan.contradiction(table(GOOD | change)) for _, change in BREAKERS}
+    found = {plan.contradiction(table(GOOD | change), channels=1) for _, change in BREAKERS}
     assert found == set(range(1, len(CONTRADICTIONS)))
 
 

@@ -138,7 +138,7 @@ def test_sizes_are_those_of_the_layouts() -> None:
     assert struct.calcsize(p.RECORD) == p.RECORD_SIZE == 2 * len(p.RECORD_FIELDS)
     assert p.MAX_PAYLOAD == p.HEADER_SIZE + p.MAX_BODY + p.CRC_SIZE
     assert p.MAX_FRAME == p.MAX_PAYLOAD + 2
-    assert (p.CRC_SIZE, p.MAX_BODY, p.CRC_START, p.SCHEMA, p.CHANNELS) == (2, 232, 0xFFFF, 1, 1)
+    assert (p.CRC_SIZE, p.MAX_BODY, p.CRC_START, p.SCHEMA) == (2, 232, 0xFFFF, 1)
     assert struct.calcsize(p.FRAMES[p.BLACKBOX][1]) + p.RECORDS_PER_FRAME * p.RECORD_SIZE == p.MAX_BODY
     assert (p.TICK_US, p.TICK_MS) == (10_000, 10)
     assert p.U32_MAX == p.NOT_MEASURED == (1 << 30) - 1

@@ -436,6 +436,7 @@ class EmulatedPico:
         self._stop_alarm = self._clock.create_alarm(self.stop)
         self._traces: dict[int, list[Edge]] = {}
         self._adc_sources: dict[int, Callable[[], int]] = {}
+        self._followers: list[Callable[[], None]] = []
         self.serial = SerialHost(self._mcu.usb_ctrl, self._clock)
         self.resets: list[ChipReset] = []
         self.on_reset: Callable[[ChipReset], None] = lambda reset: None
@@ -569,6 +570,22 @@ class EmulatedPico:
         """Stop driving a pin; its pulls decide."""
         self._pin(pin).release_input()
 
+    def wire(self, pin: int, source: int) -> Callable[[], None]:
+        """Drive a pin from outside with the level that the chip drives at another; return what cuts the wire."""
+
+        def follow() -> None:
+            self.set_input(pin, self.pin_state(source).level)
+
+        forget = self._pin(source).add_listener(lambda _state, _before: follow())
+        self._followers.append(follow)
+        follow()
+
+        def cut() -> None:
+            forget()
+            self._followers.remove(follow)
+
+        return cut
+
     def set_adc(self, channel: int, code: int | Callable[[], int]) -> None:
         """Set what an ADC channel (0..3 are GPIO26..29, 4 the chip's temperature) converts to, in 0..4095.
 
@@ -638,6 +655,10 @@ class EmulatedPico:
             scratch,
         )
 
+    def write_scratch(self, index: int, value: int) -> None:
+        """Put a number into a scratch register of the watchdog (0..7), as a debugger would."""
+        self._mcu.watchdog.write_uint32(_WATCHDOG_SCRATCH0 + 4 * index, value)
+
     @property
     def sleeping(self) -> bool:
         """Whether the CPU waits for an interrupt right now."""
@@ -668,6 +689,8 @@ class EmulatedPico:
             bus.deselect_all()
         for pin in self._traces:
             self._record(pin)
+        for follow in self._followers:
+            follow()
         self.on_reset(self.resets[-1])
 
     # Inside

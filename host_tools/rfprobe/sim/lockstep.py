@@ -1,7 +1,7 @@
 """The virtual probe as one device: plant and board in lock step, one tick a call, bytes of the host in and out."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rfprobe.sim.onboard import exchange
 from rfprobe.sim.plant import CLOCK_WRAP, TICK_US, Plant
@@ -27,7 +27,7 @@ class LockStep:
         `second` is what the second channel of a board with two is in; link and clock are the first's.
         """
         self.plant = plant
-        self.plants = (plant,) if second is None else (plant, second)
+        self.plants: Sequence[Plant] = (plant,) if second is None else (plant, second)
         self.runtime = runtime
         self._boot = boot
         self._waiting = b""

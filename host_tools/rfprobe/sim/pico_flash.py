@@ -26,8 +26,8 @@ class FlashContent:
 
 
 @cache
-def file_system(calibration: str, *files: Path) -> FlashContent:
-    """The Pico's file system with this calibration (onboard/calibrated.py) and these files.
+def file_system(calibration: str, *files: Path, channels: int = 1) -> FlashContent:
+    """The Pico's file system with this calibration (onboard/calibrated.py) of each channel, and these files.
 
     With `none`, and without files, the flash is empty, as that of a board that has never run.
 
@@ -41,7 +41,10 @@ def file_system(calibration: str, *files: Path) -> FlashContent:
     onboard = Path(__file__).parent / "onboard"
     firmware = Path(rfprobe_core.__file__).parent.parent
     told = subprocess.run(
-        [str(_vm()), "-X", f"heapsize={HEAP}", str(onboard / "vm_flash.py"), calibration, str(size_bytes), *files],
+        [
+            *(str(_vm()), "-X", f"heapsize={HEAP}", str(onboard / "vm_flash.py")),
+            *(calibration, str(channels), str(size_bytes), *files),
+        ],
         env={"MICROPYPATH": f"{shipped('boards')}:{firmware}:{onboard.parent}"},
         capture_output=True,
         check=False,

@@ -187,4 +187,4 @@ def _make_pico(calibration: str, channels: int) -> Runtime:
     from rfprobe.image import build_image, collect_inputs, default_cache
 
     image = build_image(collect_inputs("rpi_pico"), default_cache()).path
-    return PicoRuntime(image, file_system(calibration), channels)
+    return PicoRuntime(image, file_system(calibration, channels=channels), channels)

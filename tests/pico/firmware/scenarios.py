@@ -115,7 +115,7 @@ def read_own_output():
 def lie():
     """safe_off must not say that a pin is low which something else drives high."""
     machine.mem32[0x4001401C] = 3 << 8 | 5  # GPIO3_CTRL: output override high
-    seen = board.rf_pins_are_low()
+    seen = b.rf_pins_are_low()
     print("lie", seen, b.safe_off())
 
 

@@ -1,8 +1,8 @@
-"""The product's own main loop on which mishaps are worked from outside: the levels of GP10..13 say which, in a tick.
+"""The product's own main loop on which mishaps are worked from outside: a scratch register says which, in a tick.
 
 `firmware/main.py` is staged beside this file as `product_main.py` and runs unchanged; `hangs.py` is that of the other
-test image. GP15 changes right before each feed of the dead-man. Ctrl-C ends at the prompt, where `show()` tells the
-worst lateness of a tick with RF on.
+test image. The board's LED changes right before each feed of a dead-man: two channels leave no other pin free. Ctrl-C
+ends at the prompt, where `show()` tells the worst lateness of a tick with RF on.
 """
 
 import gc
@@ -17,10 +17,8 @@ from rfprobe_core import protocol
 from rfprobe_core.meter import TickMeter
 from rfprobe_drivers import rig
 
-_GPIO_IN = 0xD0000004
-_FIRST = 10
-SELECT = [Pin(_FIRST + bit, Pin.IN, Pin.PULL_DOWN) for bit in range(4)]
-mark = Pin(15, Pin.OUT, value=0)
+_CHOSEN = 0x40058018  # the watchdog's SCRATCH3
+mark = Pin(25, Pin.OUT, value=0)
 
 
 def out_of_memory():
@@ -45,7 +43,7 @@ def _hundred_hertz():
 
 def feed_by_interrupt_and_loop():
     """What the dead-man must not be: fed by a timer's interrupt, which goes on while the program hangs."""
-    board = kept.controller.board
+    board = kept.channels[0].board
     clock = rp2.StateMachine(4, _hundred_hertz, freq=2_000)
 
     def feed(_):
@@ -75,9 +73,10 @@ MISHAPS = (
 class WorstMeter(TickMeter):
     """Keeps the worst lateness of all ticks with RF on."""
 
-    def __init__(self, controller):
+    def __init__(self, controller, channels):
         super().__init__()
         self.controller = controller
+        self.channels = channels
         self.worst_late_us = 0
         self.worst_cost_us = 0
         self.ticks = 0
@@ -94,13 +93,13 @@ class WorstMeter(TickMeter):
 
 
 def marked(stage):
-    """The stage, with a change of GP15 before each feed and the chosen mishap after it."""
+    """The stage, with a change of the LED before each feed and the chosen mishap after it."""
     feed = stage.feed
 
     def feed_marked():
         mark(not mark())
         fed = feed()
-        chosen = mem32[_GPIO_IN] >> _FIRST & 15
+        chosen = mem32[_CHOSEN]
         if chosen:
             MISHAPS[chosen]()
         return fed
@@ -116,8 +115,11 @@ stock_build = rig.build_controller
 def build_marked(board):
     global kept  # noqa: PLW0603
     controller = stock_build(board)
-    marked(controller.stage)
-    kept = controller.meter = WorstMeter(controller)
+    channels = (controller,) if board.channels == 1 else controller.channels
+    kept = controller.meter = WorstMeter(controller, channels)
+    for channel in channels:
+        marked(channel.stage)
+        channel.meter = kept
     return controller
 
 

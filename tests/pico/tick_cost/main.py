@@ -56,6 +56,8 @@ def build_measured(board):
     global kept  # noqa: PLW0603
     controller = stock_build(board)
     kept = controller.meter = RecordingMeter(controller)
+    for channel in () if board.channels == 1 else controller.channels:
+        channel.meter = kept
     return controller
 
 

@@ -4,13 +4,13 @@ from rfprobe_core.pacing import Pacer
 from rfprobe_drivers.rig import build_controller
 
 from .board import VirtualBoard
-from .exchange import UPSET_AT
+from .exchange import STIMULUS_SIZE, UPSET_AT
 from .upset import upset
 
 RX_PER_TICK = 64
 
 
-def make_board(channels, nonce_seed, uid, calibration):
+def make_board(channels: int, nonce_seed: int, uid: str, calibration: str) -> "VirtualBoard":
     """A virtual board with one channel, or with two."""
     if channels == 1:
         return VirtualBoard(nonce_seed, uid, calibration)
@@ -26,15 +26,20 @@ class VirtualDevice:
         self.board = board
         self.controller = build_controller(board, first_tick)
         self.pacer = Pacer(start_us)
-        self._upset = 0
+        self._controllers = (self.controller,)
+        if board.channels > 1:
+            self._controllers = self.controller.channels  # pyright: ignore[reportAttributeAccessIssue]
+        self._upsets = bytearray(board.channels)
 
     def run(self, stimulus):
         """The slack before a tick, then the tick, as the main loop of a board does it."""
         self.board.load(stimulus)
-        if stimulus[UPSET_AT] != self._upset:
-            self._upset = stimulus[UPSET_AT]
-            if self._upset:
-                upset(self.controller if self.board.channels == 1 else self.controller.channels[0], self._upset)
+        for number, controller in enumerate(self._controllers):
+            what = stimulus[number * STIMULUS_SIZE + UPSET_AT]
+            if what != self._upsets[number]:
+                self._upsets[number] = what
+                if what:
+                    upset(controller, what)
         self.controller.rest()
         self.live()
         return self.board.store()

@@ -1,7 +1,7 @@
 """The virtual board with two channels: two virtual boards side by side, of which the first has the link."""
 
-from rfprobe_drivers.channel_board import ADC_PER_CHANNEL, INTERLOCKS
 from rfprobe_core.plan import CHANNELS, THERMOCOUPLES
+from rfprobe_drivers.channel_board import INTERLOCKS
 
 from .board import VirtualBoard
 from .exchange import RESPONSE_SIZE, STIMULUS_SIZE
@@ -35,11 +35,6 @@ class VirtualPairBoard(VirtualBoard):
         else:
             self._second.spi_transfer(select - THERMOCOUPLES, buffer)
 
-    def read_adc(self, channel):
-        if channel < ADC_PER_CHANNEL:
-            return VirtualBoard.read_adc(self, channel)
-        return self._second.read_adc(channel - ADC_PER_CHANNEL)
-
     def read_input(self, which):
         if which == INTERLOCKS[1]:
             return self._second.read_input(0)
@@ -60,6 +55,7 @@ class _Rf:
 
     def __init__(self, board):
         self._board = board
+        self.read_adc = board.read_adc
         self.feed = board.feed
         self.set_duty = board.set_duty
         self.read_enable = board.read_enable

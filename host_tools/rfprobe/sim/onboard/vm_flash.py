@@ -1,8 +1,8 @@
-"""Prints the file system of a Pico's flash with a calibration in it: `vm_flash.py KIND SIZE [FILE]…`, in the VM.
+"""Prints the file system of a Pico's flash with a calibration in it: `vm_flash.py KIND CHANNELS SIZE [FILE]…`, in the VM.
 
-`KIND` is what onboard/calibrated.py takes; the files named are there too. Those of the calibration are written by the
-board's own calibration_files.py, into the file system that the chip makes for itself (`_boot.py` of MicroPython's port
-rp2), here in RAM.
+`KIND` is what onboard/calibrated.py takes, for each of CHANNELS; the files named are there too. Those of the
+calibration are written by the board's own calibration_files.py, into the file system that the chip makes for itself
+(`_boot.py` of MicroPython's port rp2), here in RAM.
 """
 
 import os
@@ -56,12 +56,12 @@ def _format_and_mount(device):
 
 
 def main():
-    copies = copies_of(sys.argv[1])
-    flash = RamFlash(int(sys.argv[2]))
+    copies = copies_of(sys.argv[1]) * int(sys.argv[2])
+    flash = RamFlash(int(sys.argv[3]))
     _format_and_mount(flash)
-    contents = [_content(path) for path in sys.argv[3:]]
+    contents = [_content(path) for path in sys.argv[4:]]
     os.chdir("/flash")
-    for path, content in zip(sys.argv[3:], contents):
+    for path, content in zip(sys.argv[4:], contents):
         with open(path.split("/")[-1], "wb") as file:
             file.write(content)
     files = CalibrationFiles()
