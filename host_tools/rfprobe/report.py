@@ -175,7 +175,9 @@ def subtitle_of(session: Session) -> str:
 def _subtitle_of_both(session: Session) -> str:
     """What they share; each channel's part of the report says the rest."""
     meta, summary = session.meta, session.summary
-    parts = [_date(summary["started_utc"]), f"{len(session.channels)} channels, which run and stop together"]
+    ran = [str(number + 1) for number in session.channels]
+    told = "two channels, which run and stop together" if len(ran) > 1 else f"channel {ran[0]} ran, the other rested"
+    parts = [_date(summary["started_utc"]), told]
     if meta.get("kind") == "simulation" or session.simulated:
         parts += [f"simulated on {summary['runtime']}", f"seed {summary['seed']}"]
     elif meta.get("sample"):

@@ -225,6 +225,17 @@ def test_the_device_ended_by_the_fault_and_the_other_channel_by_the_first(trippe
     assert any("other channel" in text and words.CAUSES["thermocouple_open"] in text for text in said)
 
 
+def test_a_fault_of_the_one_that_rested_is_the_devices_and_its_own(tmp_path: Path) -> None:
+    """RF where nobody wants any: gravest of all, on the channel that the plan does not use."""
+    with run(tmp_path, ("enable_high@6",), "[2]") as session:
+        summary = session.summary
+        assert (summary["result"], summary["stop_reason"]) == ("fault", "safe_off_unverified")
+        assert summary["fault"]["channel"] == 1 and summary["channels"]["2"]["stop_reason"] == "other_channel"
+        assert summary["energy_J"] == session.channel(1).df["energy_J"].iloc[-1] > 0.0
+        assert summary["channels"]["1"]["probe"] is None and summary["channels"]["1"]["energy_J"] == 0.0
+        assert any(who == "channel 1" and "Remove power" in text for _, who, text in timeline(session))
+
+
 def test_both_completed_is_completed(done: Session) -> None:
     summary = done.summary
     assert (summary["result"], summary["fault"]) == ("completed", None)
@@ -302,15 +313,15 @@ def test_what_happened_says_to_which_channel(tripped: Session) -> None:
 
 
 @pytest.mark.slow
-def test_the_pdf_and_the_picture_have_both(tripped: Session, tmp_path: Path) -> None:
+def test_the_pdf_the_picture_and_the_comparison_have_both(tripped: Session, done: Session, tmp_path: Path) -> None:
     path = tmp_path / "x.pdf"
     path.write_bytes(build_pdf(tripped))
     pages = [page.extract_text() for page in PdfReader(path).pages]
     assert "Channel 1" in pages[0] and "Channel 2" in pages[0] and "thermocouple_open" in pages[0]
     assert sum(page.startswith("Channel 1:") or "\nChannel 1:" in page for page in pages) >= 1
     assert any("HARDWARE PROFILE, CHANNEL 2" in page for page in pages)
-    assert build_png(tripped)[:4] == b"\x89PNG"
-    side_by_side = build_comparison([tripped])
+    assert build_png(done)[:4] == b"\x89PNG"
+    side_by_side = build_comparison([done])
     assert "channel 1" in side_by_side and "channel 2" in side_by_side
 
 
