@@ -94,7 +94,9 @@ class Link:
     def title(self) -> str:
         """Where it comes from."""
         source = self._source
-        return source.title if source is not None else f"{self._port}: nobody owns it just now"
+        if source is not None:
+            return source.title
+        return "the replay is over" if self._port is None else f"{self._port}: nobody owns it just now"
 
     def stop(self) -> None:
         """RF off, as soon as can be; returns at once."""
