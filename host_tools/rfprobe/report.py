@@ -175,7 +175,9 @@ def subtitle_of(session: Session) -> str:
 def _subtitle_of_both(session: Session) -> str:
     """What they share; each channel's part of the report says the rest."""
     meta, summary = session.meta, session.summary
-    parts = [_date(summary["started_utc"]), f"{len(session.channels)} channels, which run and stop together"]
+    ran = [str(number + 1) for number in session.channels]
+    told = "two channels, which run and stop together" if len(ran) > 1 else f"channel {ran[0]} ran, the other rested"
+    parts = [_date(summary["started_utc"]), told]
     if meta.get("kind") == "simulation" or session.simulated:
         parts += [f"simulated on {summary['runtime']}", f"seed {summary['seed']}"]
     elif meta.get("sample"):
@@ -306,7 +308,7 @@ def settings_table(parameters: dict[str, int]) -> str:
 
 def limits_table(parameters: dict[str, int]) -> str:
     """The device's limit table for these parameters: what was watched, and how soon each row acts."""
-    if set(parameters) != set(plan.NAMES):
+    if {*parameters, *_NEWER} != set(plan.NAMES):
         return "<p>not recorded</p>"
     values = plan.default_values()
     for name, value in parameters.items():
@@ -321,6 +323,10 @@ def limits_table(parameters: dict[str, int]) -> str:
         told += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
     head = "".join(f"<th>{word}</th>" for word in ("row", "least", "most", "", "samples", "then"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{told}</tbody></table>"
+
+
+_NEWER = ("channels",)
+"""Parameters that older sessions lack: what those did is their default."""
 
 
 def _bound(row: int, value: int | None) -> str:

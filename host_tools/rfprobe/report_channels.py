@@ -83,6 +83,8 @@ def _section(session: Session, drawn: str, figures: list[tuple[str, str]]) -> st
 
 def channel_subtitle(session: Session) -> str:
     """What the channel was in, and what was done to it."""
+    if session.channel_number not in session.whole.channels:
+        return "rested: the plan did not use it"
     parts = [f"in {session.summary['tissue']}"] if session.summary["tissue"] else []
     faults = session.meta.get("faults")
     if isinstance(faults, list) and faults:
@@ -91,6 +93,8 @@ def channel_subtitle(session: Session) -> str:
 
 
 def _settings(session: Session) -> str:
+    if session.channel_number not in session.whole.channels:
+        return ""
     return _filled(
         CHANNEL_SETTINGS,
         {

@@ -70,11 +70,11 @@ def _uncalibrated(session: Session) -> str:
 
 def _name(session: Session) -> str:
     number = session.channel_number
-    return session.id if number is None or len(session.whole.channels) == 1 else f"{session.id}, channel {number + 1}"
+    return session.id if number is None or len(session.whole.runs()) == 1 else f"{session.id}, channel {number + 1}"
 
 
 def _verdict(session: Session) -> str:
-    of = channel_title(session) if len(session.whole.channels) > 1 else ""
+    of = channel_title(session) if len(session.whole.runs()) > 1 else ""
     title = escape(f"{session.summary['plan'] or session.id}{f', {of}' if of else ''}")
     return f'<div><h2>{title}</h2><p class="fine">{escape(subtitle_of(session))}</p>{verdict(session.summary)}</div>'
 

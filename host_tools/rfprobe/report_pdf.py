@@ -138,13 +138,14 @@ def _lines(session: Session, runs: Sequence[Session]) -> Iterator[str]:
     yield from ("", "VERSIONS AND DIGESTS")
     for label, value in versions_of(session.summary) if len(runs) == 1 else versions_of_channels(runs):
         yield from _wrapped(f"{label:24}", value)
-    for each in runs:
+    ran = [each for each in runs if len(runs) == 1 or each.channel_number in session.channels]
+    for each in ran:
         of = "" if len(runs) == 1 else f", CHANNEL {(each.channel_number or 0) + 1}"
         yield from ("", f"VALUES ON THE DEVICE{of}")
         for name, value in each.parameters().items():
             yield f"{name:32}{value:>12}"
     yield from _text_of("PLAN", session.meta.get("plan"))
-    for each in runs:
+    for each in ran:
         of = "" if len(runs) == 1 else f", CHANNEL {(each.channel_number or 0) + 1}"
         yield from _text_of(f"HARDWARE PROFILE{of}", each.meta.get("profile"))
 

@@ -140,8 +140,18 @@ class Session:
         return self._views[number]
 
     def runs(self) -> "list[Session]":
-        """One session for each channel that ran; itself, where there was only ever one."""
-        return [self.channel(number) for number in self.channels]
+        """One session for each channel that has a say in how the run ended; itself, where there was only ever one.
+
+        Those are the channels that ran, and one that rested but had a fault, which ends the other's run too.
+        """
+        return [self.channel(number) for number in self._concerned]
+
+    @cached_property
+    def _concerned(self) -> tuple[int, ...]:
+        if self.telling in ((), self.channels):
+            return self.channels
+        tripped = self.rows("SELECT DISTINCT channel FROM events WHERE code = ?", (protocol.EVENT_FAULT,))
+        return tuple(sorted({*self.channels, *(int(row[0]) for row in tripped)}))
 
     def told_of_channel(self, number: int) -> dict[str, Json]:
         """What `meta["channels"]` says of a channel; nothing where there is no word of it."""
@@ -162,7 +172,7 @@ class Session:
         for view in self.runs():
             part: pd.DataFrame = getattr(view, name).copy()
             after = "utc" if "utc" in part else "t_s"
-            part.insert(part.columns.get_loc(after) + 1, "channel", view.channel_number or 0)
+            part.insert(list(part.columns).index(after) + 1, "channel", view.channel_number or 0)
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
@@ -173,10 +183,8 @@ class Session:
         table = self._decoded(kind)
         if self.runs() == [self]:
             return make(table, self.places())
-        known = {number: self.channel(number).places() for number in self.channels}
-        parts = [
-            make(rows, known.get(int(number), self.places())) for number, rows in table.groupby("channel", sort=True)
-        ]
+        known = {number: self.channel(number).places() for number in self._concerned}
+        parts = [make(table[table["channel"] == number], known.get(number, self.places())) for number in self.telling]
         if not parts:
             return make(table, self.places())
         return pd.concat(parts).sort_index(kind="stable")

@@ -33,6 +33,17 @@ if TYPE_CHECKING:
 
     from rfprobe.session_verify import Verification
 
+_OF_WHO_RUNS = (
+    "profile",
+    "profile_name",
+    "calibration",
+    "digests",
+    "tissue",
+    "faults",
+    "truth_final",
+    "result",
+    "cause",
+)
 _OF_THE_DEVICE = (DECODED_TABLES[protocol.HEALTH],)
 """Decoded tables that both views have whole: the first channel tells them for the device."""
 
@@ -63,6 +74,8 @@ class ChannelSession(Session):
     def meta(self) -> dict[str, Json]:
         """The session's, with this channel's own in the place of the first one's."""
         own = self._whole.told_of_channel(self._number)
+        if self._number not in self._whole.channels:
+            own = dict.fromkeys(_OF_WHO_RUNS)  # it rested: nothing was said to it, and nothing of it
         return {**self._whole.meta, **own, CHANNELS: [{"channel": self._number, **own}]}
 
     @property

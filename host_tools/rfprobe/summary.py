@@ -58,12 +58,12 @@ def summarise(session: Session) -> dict[str, Any]:
     two), and `channels` has an object for each, by its number as people count: "1", "2".
     """
     runs = session.runs()
-    summary = _summary_of(runs[0])
+    summary = _summary_of(session.channel(session.channels[0]))
     if len(runs) > 1:
         verdict = find_verdict(session)
         summary |= {"result": verdict["result"], "stop_reason": verdict["reason"], "stop_text": verdict["text"]}
         summary["fault"] = _fault_of_device(runs)
-        summary["channels"] = {str(number + 1): _of_channel(session.channel(number)) for number in session.channels}
+        summary["channels"] = {str((each.channel_number or 0) + 1): _of_channel(each) for each in runs}
     return cast(dict[str, Any], _tidy(summary))
 
 
