@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import reduce
 from typing import Final
 
 from rfprobe.box_fetch import BoxFetch
@@ -312,8 +311,10 @@ class RunClient:
     @property
     def digest(self) -> int:
         """The digest over all values, which ARM quotes; the device's own part counts once it was told."""
-        joint: int = reduce(plan.joined, (each.digest for each in self.channels), 0)
-        return joint
+        digest = 0
+        for each in self.channels:
+            digest = int(plan.joined(digest, each.digest))
+        return digest
 
     @property
     def configured(self) -> bool:

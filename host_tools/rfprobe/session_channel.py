@@ -33,17 +33,18 @@ if TYPE_CHECKING:
 
     from rfprobe.session_verify import Verification
 
-_OF_WHO_RUNS = (
-    "profile",
-    "profile_name",
-    "calibration",
-    "digests",
-    "tissue",
-    "faults",
-    "truth_final",
-    "result",
-    "cause",
-)
+_RESTED: dict[str, Json] = {
+    "profile": None,
+    "profile_name": None,
+    "calibration": None,
+    "digests": None,
+    "tissue": None,
+    "faults": None,
+    "truth_final": None,
+    "result": None,
+    "cause": None,
+}
+"""Of a channel that the plan did not use: nothing was said to it, and what the session says is the other's."""
 _OF_THE_DEVICE = (DECODED_TABLES[protocol.HEALTH],)
 """Decoded tables that both views have whole: the first channel tells them for the device."""
 
@@ -73,10 +74,11 @@ class ChannelSession(Session):
     @cached_property
     def meta(self) -> dict[str, Json]:
         """The session's, with this channel's own in the place of the first one's."""
-        own = self._whole.told_of_channel(self._number)
-        if self._number not in self._whole.channels:
-            own = dict.fromkeys(_OF_WHO_RUNS)  # it rested: nothing was said to it, and nothing of it
-        return {**self._whole.meta, **own, CHANNELS: [{"channel": self._number, **own}]}
+        meta = self._whole.meta
+        ran = self._number in self._whole.channels
+        own = self._whole.told_of_channel(self._number) if ran else _RESTED
+        channels: list[Json] = [{"channel": self._number, **own}]
+        return {**meta, **own, CHANNELS: channels}
 
     @property
     def channels(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from rfprobe.cli import app
 from rfprobe.dashboard.link import Link
+from rfprobe.dashboard.moment import moment
 from rfprobe.owner import Owner
 from rfprobe.ports import open_port
 from rfprobe.serve import ByteServer, LockStepDevice
@@ -169,6 +170,7 @@ def port_of(device: LockStepDevice) -> Generator[str]:
         (["deploy"], 6, "no MicroPython prompt answers"),
         (["flash", "image.bin", "--board", "esp32_generic"], 6, "BOOT"),
         (CALIBRATE_TC, 4, "no HELLO came within 5 s"),
+        (CALIBRATE_RF, 4, "no HELLO came within 5 s"),
         (["calibrate", "show"], 4, "no HELLO came within 5 s"),
     ],
     ids=lambda each: told(each) if isinstance(each, list) else "",
@@ -227,6 +229,14 @@ def test_a_board_with_another_protocol_is_not_armed(command: list[str]) -> None:
 def test_the_dashboard_says_that_the_board_speaks_another_protocol() -> None:
     with port_of(other_protocol()) as port, Link(port, None, 1.0, Path("sessions")) as link:
         until(lambda: any("it speaks protocol 0123beef" in text for _, text in list(link.watched.remarks)))
+
+
+def test_the_dashboard_says_that_nothing_is_heard_and_does_not_say_that_rf_is_off() -> None:
+    with port_of(Silent()) as port, Link(port, None, 1.0, Path("sessions")) as link:
+        until(lambda: link.silence == "port, watched: nothing is heard; still listening")
+        shown = moment(link.watched, link.age_s, link.silence, link.live)
+    assert (shown.state, shown.rf) == ("waiting for the device", "RF unknown")
+    assert "nothing is heard" in shown.link
 
 
 def broken(kind: str) -> str:

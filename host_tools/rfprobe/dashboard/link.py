@@ -22,6 +22,7 @@ from rfprobe.watched import Watched, WatchedChannel
 
 LOOK_EVERY_s: Final = 0.3
 LET_GO_WITHIN_s: Final = 5.0
+QUIET_s: Final = 3.0  # a board says something twenty times a second
 WHAT: Final = "rfprobe dashboard"
 SPANS: Final = {"all": (0.1, True), "10 min": (1.0, False), "2 min": (0.2, False)}
 """What can be plotted: (a column's first width in s, whether it holds everything)."""
@@ -42,6 +43,7 @@ class Link:
         """How many sources there were: with each, everything begins anew."""
         self.heard_s: float | None = None
         """When something last came, by the monotonic clock: what is replayed has its own time."""
+        self._begun_s = time.monotonic()
         self.told = ""
         self.stops = 0
         """How many times Stop was passed on."""
@@ -80,6 +82,13 @@ class Link:
     def age_s(self) -> float | None:
         """How long ago something came."""
         return None if self.heard_s is None else time.monotonic() - self.heard_s
+
+    @property
+    def silence(self) -> str:
+        """What is to be said of a source from which nothing has come so far; empty where something has."""
+        if self._source is None or self.heard_s is not None or time.monotonic() - self._begun_s < QUIET_s:
+            return ""
+        return f"{self.title}: nothing is heard; still listening"
 
     @property
     def title(self) -> str:
@@ -133,6 +142,7 @@ class Link:
         with self.lock:
             self.watched, self.pictures = watched, pictures
             self.heard_s = None
+            self._begun_s = time.monotonic()
             self.source_count += 1
 
     def _listen(self) -> None:

@@ -75,7 +75,7 @@ class Dashboard:
         link = self.link
         self._tend_launch()
         with link.lock:
-            watched, told = link.watched, link.told or link.title
+            watched, told = link.watched, link.told or link.silence or link.title
             now = [moment(watched, link.age_s, told, link.live, channel) for channel in watched.channels]
             remarks, made = list(link.watched.remarks), link.watched.remarks_made
             for viewer in self._viewers.values():

@@ -26,9 +26,8 @@ class VirtualDevice:
         self.board = board
         self.controller = build_controller(board, first_tick)
         self.pacer = Pacer(start_us)
-        self._controllers = (self.controller,)
-        if board.channels > 1:
-            self._controllers = self.controller.channels  # pyright: ignore[reportAttributeAccessIssue]
+        pair = self.controller.channels  # of one alone it is their number
+        self._controllers = [self.controller] if isinstance(pair, int) else list(pair)
         self._upsets = bytearray(board.channels)
 
     def run(self, stimulus):
