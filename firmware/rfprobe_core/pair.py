@@ -60,6 +60,13 @@ class Channel(Controller):
 class SecondChannel(Channel):
     """Polls its chips where the first does not, so that of two ticks in a row neither does everything."""
 
+    def stop_with(self, other):
+        """It has yet to tick when the first trips: it ends in the first's tick, and says so."""
+        own = self.tick_count
+        self.tick_count = other.tick_count
+        Channel.stop_with(self, other)
+        self.tick_count = own
+
     def _sense(self):
         sense = self.sense
         sense.read()

@@ -101,6 +101,8 @@ def test_a_fault_of_either_stops_both_at_once(fault: str, channel: int, name: st
     assert done.words[1 - channel] == OTHER
     assert (done.client.result, done.client.cause) == ("fault", OF_A_CHANNEL[fault])
     assert stopped_together(done)
+    ticks = [f.tick for f in done.frames if f.type == protocol.EVENT and f.value("code") == protocol.EVENT_FAULT]
+    assert len(set(ticks)) == 1, "both are told of the same tick"
 
 
 @pytest.mark.parametrize("fault", OF_THE_DEVICE)
