@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rfprobe.commands_run import PortOption
-from rfprobe.errors import BadInput
+from rfprobe.errors import BadInput, OperatorStop
 
 if TYPE_CHECKING:
     from rfprobe.sources import Source
@@ -35,6 +36,7 @@ def monitor(
     from anywhere, m adds a note, p pauses the plot (recording goes on), arrows scroll, + and - zoom, t changes what is
     plotted, c which channel where there are two, q quits. --lines ends with the channel, 0 or 1.
     """
+    from rfprobe.commands_simulate import stop_signals
     from rfprobe.port_names import resolve_port
     from rfprobe.session import open_session
     from rfprobe.sources import Watching
@@ -47,14 +49,16 @@ def monitor(
     name = resolve_port(port) if session is None else None
     with Watching(name, session, speed, output) as watching:
         if lines:
-            _print_lines(watching.source)
+            # a flag, not an exception: that could strike where the recorder holds a lock, or be lost in a callback
+            with stop_signals() as stop_requested:
+                _print_lines(watching.source, stop_requested)
         else:
             from rfprobe.monitor import Monitor
 
             Monitor(watching.source).run_to_the_end()
 
 
-def _print_lines(source: "Source") -> None:
+def _print_lines(source: "Source", stop_requested: Callable[[], bool]) -> None:
     from rfprobe.watched import Watched, WatchedChannel
     from rfprobe.words import name_of
     from rfprobe_core import protocol
@@ -65,6 +69,8 @@ def _print_lines(source: "Source") -> None:
     print(",".join(("utc", "t_s", "state", *names, "energy_J", "lost", "dropped", "channel")), flush=True)
     quiet_from_s: float | None = time.monotonic() + QUIET_S
     for chunk in source.chunks():
+        if stop_requested():
+            raise OperatorStop("rfprobe: stopped")
         if chunk is None:
             if quiet_from_s is not None and time.monotonic() > quiet_from_s:
                 print(f"{source.title}: nothing is heard; still listening (Ctrl-C ends it)", file=sys.stderr)
