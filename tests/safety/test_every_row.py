@@ -71,7 +71,7 @@ BREAKS: dict[str, Break] = {
     "lease_age": Break((f"host_silence@{AT_S}",), changes=HOLDS),
     "deadman_refused": Break((f"deadman_deaf@{AT_S}",), changes=HOLDS),
     "over_voltage": Break(gain=8.0, load_ohm=900.0, changes=HOLDS),
-    "over_current": Break(gain=10.0, load_ohm=15.0, changes={"min_impedance_mohm": 5_000, **HOLDS}),
+    "over_current": Break(gain=3.0, load_ohm=10.0, changes={"min_impedance_mohm": 5_000, **HOLDS}),
     "over_power": Break(gain=1.9, changes={"max_power_mW": 1_500, **HOLDS}),
     "impedance_low": Break((f"impedance_short=19@{AT_S}",), changes={"ramp_mC_per_s": 500, **HOLDS}),
     "impedance_high": Break((f"impedance_open@{AT_S}",), changes=HOLDS),
