@@ -44,7 +44,7 @@ class PairCommands(Commands):
         self._named = -1
         Commands._line(self, c)
         c.reporter.channel = 0
-        if c.sequence.at_rest():  # under way nothing can have changed; and it allocates
+        if c.sequence.at_rest():  # under way nothing can have changed
             c.take_stock()
 
     def _do(self, c, command_id, verb, at):

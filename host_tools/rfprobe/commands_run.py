@@ -167,7 +167,10 @@ def _run_on(
         facts = {"plan": plan.name, "parameters": values, "session": str(writer.path.resolve()), "over": False}
         owner = stack.enter_context(Owner(name, f"rfprobe run {plan.name}", facts))
         view = ProgressView(probe.roles, values, first)
-        stop = lambda: stop_requested() or wishes.hung_up  # noqa: E731
+
+        def stop() -> bool:
+            return stop_requested() or wishes.hung_up
+
         parts = RunParts(port, client, writer, owner, view, names, stop, channels if len(probes) > 1 else [])
         run = BoardRun(parts)
         try:

@@ -17,15 +17,32 @@ HEAD = """\
 """
 """From the first byte to the page's content."""
 
-PAGE = (
-    HEAD
-    + """\
+TITLE = """\
 <header>
 <p class="kind">Ablation report</p>
 <h1><!--title--></h1>
 <p class="subtitle"><!--subtitle--></p>
 </header>
 <!--verdict-->
+"""
+"""What it is the report of, and the verdict."""
+
+FOOT = """\
+<footer>
+<p><strong><!--warning--></strong></p>
+<p>Session <!--session_id-->. The plotted data are in this file, as JSON, in the element #session-data.</p>
+</footer>
+</main>
+<!--data-->
+</body>
+</html>
+"""
+"""The page's end."""
+
+PAGE = (
+    HEAD
+    + TITLE
+    + """\
 <section aria-label="Key figures">
 <dl class="tiles"><!--tiles--></dl>
 <p class="fine"><!--judged--></p>
@@ -55,26 +72,14 @@ PAGE = (
 <div><h2>Values on the device</h2><div class="settings scroll"><!--settings--></div></div>
 <div><h2>Versions and digests</h2><div class="scroll"><!--versions--></div></div>
 </section>
-<footer>
-<p><strong><!--warning--></strong></p>
-<p>Session <!--session_id-->. The plotted data are in this file, as JSON, in the element #session-data.</p>
-</footer>
-</main>
-<!--data-->
-</body>
-</html>
 """
+    + FOOT
 )
 
 PAGE_OF_CHANNELS = (
     HEAD
+    + TITLE
     + """\
-<header>
-<p class="kind">Ablation report</p>
-<h1><!--title--></h1>
-<p class="subtitle"><!--subtitle--></p>
-</header>
-<!--verdict-->
 <section>
 <h2>Figures of the device</h2>
 <div class="figures scroll"><!--figures--></div>
@@ -93,15 +98,8 @@ PAGE_OF_CHANNELS = (
 <h2>Versions and digests</h2>
 <div class="scroll"><!--versions--></div>
 </section>
-<footer>
-<p><strong><!--warning--></strong></p>
-<p>Session <!--session_id-->. The plotted data are in this file, as JSON, in the element #session-data.</p>
-</footer>
-</main>
-<!--data-->
-</body>
-</html>
 """
+    + FOOT
 )
 """Of a run of two channels: one title, a section for each channel, then what they share."""
 

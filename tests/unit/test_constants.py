@@ -13,6 +13,7 @@ from rfprobe_core import (
     governor,
     heatwatch,
     pacing,
+    pair,
     pid,
     plan,
     power,
@@ -68,6 +69,7 @@ HOT = (
     governor,
     heatwatch,
     pacing,
+    pair,
     pid,
     reporter,
     sequence,
@@ -119,3 +121,7 @@ def test_each_place_is_polled_once_in_a_cycle_and_never_where_telemetry_falls() 
     assert controller._POLL_AT[0] >= plan.THERMOCOUPLES
     assert controller._POLL_AT[5] >= plan.THERMOCOUPLES
     assert controller._POLL_AT[controller._CHECK_PHASE] >= plan.THERMOCOUPLES
+
+
+def test_the_second_channel_polls_by_the_first_ones_table() -> None:
+    assert (pair._POLL_AT, pair._CHECK_PHASE) == (controller._POLL_AT, controller._CHECK_PHASE)  # pyright: ignore[reportPrivateUsage]
