@@ -142,6 +142,7 @@ class Controller:
     channels = 1  # of the device
 
     def __init__(self, board, sense, stage, converters, first_tick=0):
+        self.box = BlackBox()  # first: where the firmware is loaded from files, so much in one piece is rare
         self.board = board
         self.sense = sense
         self.stage = stage
@@ -162,7 +163,6 @@ class Controller:
         self.limits = LimitTable()
         self.sequence = Sequence()
         self.reporter = Reporter()
-        self.box = BlackBox()
         self.meter = TickMeter()
         self.commands = Commands(board.nonce_seed())
         self.tick_count = first_tick & U32_MAX
