@@ -9,7 +9,7 @@ Where a device has two channels, `VERB@2` is for the second (SET, GET, CONFIGURE
 names the channel it is of, the first being 0.
 """
 
-from rfprobe_core.plan import PARAMETERS
+from rfprobe_core.plan import PARAMETERS, digest_of
 
 SCHEMA = 1
 CRC_START = 0xFFFF
@@ -352,6 +352,10 @@ CAUSE = {name: index for index, name in enumerate(CAUSES)}
 
 def specification():
     """Everything both ends must agree on, as text; its digest is in HELLO."""
+    return "\n".join(_specification())
+
+
+def _specification():
     parts = [str(SCHEMA), HEADER]
     for kind in sorted(FRAMES):
         name, layout, fields = FRAMES[kind]
@@ -367,14 +371,12 @@ def specification():
         parts.append("%s %d %d" % (verb, guarded, values))
     for name, group, low, high, _ in PARAMETERS:
         parts.append("%s %d %d %d" % (name, group, low, high))
-    return "\n".join(parts)
+    return parts
 
 
 def protocol_digest():
     """Eight hex digits of SHA-256 over `specification()`; a host whose digest differs may watch, not arm."""
-    from hashlib import sha256
-
-    full = sha256(specification().encode()).digest()
+    full = digest_of(_specification())
     return "%02x%02x%02x%02x" % (full[0], full[1], full[2], full[3])
 
 

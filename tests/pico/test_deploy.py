@@ -11,12 +11,20 @@ from typer.testing import CliRunner
 from rfprobe import deploy as deploying
 from rfprobe.board_file import read_board
 from rfprobe.cli import app
+from rfprobe.client import RunClient
 from rfprobe.deploy import MANIFEST, compile_firmware
 from rfprobe.errors import BadInput, CheckFailed, EnvironmentProblem, ExitCode
 from rfprobe.image import build_image, collect_inputs, default_cache
 from rfprobe.resources import shipped
 from rfprobe.sim.emulated_pico import EmulatedPico
+from rfprobe.sim.lockstep import LockStep
+from rfprobe.sim.pico_flash import file_system
 from rfprobe.sim.pico_port import PicoPort, serve_tcp
+from rfprobe.sim.pico_runtime import PicoRuntime
+from rfprobe.sim.plant import Plant
+from rfprobe.sim.tissue import load_tissue
+from rfprobe_core import protocol
+from tests.runtimes.loop import probe, short_values
 
 pytestmark = [pytest.mark.pico, pytest.mark.slow]
 
@@ -89,6 +97,21 @@ def test_the_second_time_nothing_is_copied_and_a_removed_file_goes(port: PicoPor
     listed = on_board(port, "import os; print(os.listdir('/'), os.listdir('/extra'))")
     assert "one.mpy" not in listed
     assert on_board(port, "print(open('/calibration.bin').read())").strip() == "kept"
+
+
+def test_the_whole_firmware_starts_from_its_files_and_can_be_armed(firmware_image: Path, tmp_path: Path) -> None:
+    """Loaded into RAM it leaves memory in pieces; calibrated, so that CONFIGURE and ARM do all they do."""
+    told: list[str] = []
+    for number, (name, content) in enumerate(compile_firmware(read_board("rpi_pico")).items()):
+        path = tmp_path / str(number)
+        path.write_bytes(content)
+        told.append(f"{name}={path}")
+    plant = Plant(load_tissue("vertebra"), probe(), 1)
+    device = LockStep(plant, PicoRuntime(firmware_image, file_system("exact", *told)))
+    client = RunClient(short_values(), protocol.protocol_digest())
+    while client.state != protocol.ARMED and not client.over and plant.t_s < 12.0:
+        client.feed(device.exchange(client.poll(plant.t_s)), plant.t_s)
+    assert client.state == protocol.ARMED, (client.phase, client.refusal)
 
 
 @pytest.mark.long

@@ -26,8 +26,10 @@ class FlashContent:
 
 
 @cache
-def file_system(calibration: str, *files: Path, channels: int = 1) -> FlashContent:
+def file_system(calibration: str, *files: Path | str, channels: int = 1) -> FlashContent:
     """The Pico's file system with this calibration (onboard/calibrated.py) of each channel, and these files.
+
+    A file goes to the top under its own name, or is told as `NAME=PATH`.
 
     With `none`, and without files, the flash is empty, as that of a board that has never run.
 

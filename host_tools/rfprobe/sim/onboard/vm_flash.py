@@ -49,6 +49,12 @@ def _content(path):
         return file.read()
 
 
+def _name_and_path(told):
+    """`NAME=PATH`, with at most one folder in NAME, or a path whose last part is the name."""
+    name, _, path = told.rpartition("=")
+    return name or path.split("/")[-1], path
+
+
 def _format_and_mount(device):
     vfs.VfsLfs2.mkfs(device, progsize=PROGRAMMED_BYTES)
     fresh = vfs.VfsLfs2(device, progsize=PROGRAMMED_BYTES, mtime=False)  # no times: the same bytes each time
@@ -59,10 +65,14 @@ def main():
     copies = copies_of(sys.argv[1]) * int(sys.argv[2])
     flash = RamFlash(int(sys.argv[3]))
     _format_and_mount(flash)
-    contents = [_content(path) for path in sys.argv[4:]]
+    told = [_name_and_path(each) for each in sys.argv[4:]]
+    contents = [_content(path) for _, path in told]
     os.chdir("/flash")
-    for path, content in zip(sys.argv[4:], contents):
-        with open(path.split("/")[-1], "wb") as file:
+    for (name, _), content in zip(told, contents):
+        folder = name.rpartition("/")[0]
+        if folder and folder not in os.listdir():
+            os.mkdir(folder)
+        with open(name, "wb") as file:
             file.write(content)
     files = CalibrationFiles()
     for copy in range(len(copies)):
